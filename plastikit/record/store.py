@@ -1,0 +1,151 @@
+"""Writes a run: buffered rows, made visible all at once by one atomic replacement of the root's metadata."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import zarr
+
+from plastikit.errors import ConfigurationError, StoreClosedError, StoreExistsError
+from plastikit.record.table import Column, Table, Values
+from plastikit.schema import (
+    DIAGNOSTICS,
+    EVALUATION,
+    EVENT,
+    EVENTS,
+    FINISHED,
+    RUNNING,
+    SCHEMA_VERSION,
+    STEP,
+    TRAINING,
+)
+
+_BUFFERED_ROWS: Final = 256
+_COMMIT_SECONDS: Final = 10.0
+_WALL_TIME: Final = Column(
+    dtype="float64",
+    attrs={"long_name": "wall time", "units": "seconds since 1970-01-01"},
+    coordinate=True,
+)
+
+
+class RunStore:
+    """One run being written.
+
+    Rows are gathered in memory and reach the disk together: after 256 of them, 10 seconds after the last time, on
+    ``commit`` and on ``close``. Readers see whole rows only, in all variables alike.
+    """
+
+    def __init__(self, path: Path, *, configuration: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
+        """Start a run at ``path``.
+
+        Raises:
+            ConfigurationError: ``configuration`` holds something that JSON cannot say.
+            StoreExistsError: something lies at ``path`` already; it is left untouched.
+        """
+        self.path = path
+        configuration = _plain(configuration, "metadata")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.mkdir()
+        except FileExistsError:
+            raise StoreExistsError(
+                f"{path} exists already and is left untouched; choose another path, or delete it first"
+            ) from None
+        self._root = zarr.open_group(path, mode="w", zarr_format=3)
+        self._attributes: dict[str, Any] = {
+            "schema_version": SCHEMA_VERSION,
+            "state": RUNNING,
+            "configuration": configuration,
+            "provenance": dict(provenance),
+        }
+        self._tables = {
+            name: Table(self._root.create_group(name), leading)
+            for name, leading in ((DIAGNOSTICS, STEP), (TRAINING, STEP), (EVALUATION, STEP), (EVENTS, EVENT))
+        }
+        for table in self._tables.values():
+            table.declare("wall_time", _WALL_TIME)
+        events = self._tables[EVENTS]
+        events.declare("kind", Column(dtype="str", attrs={"long_name": "kind of event"}))
+        events.declare("message", Column(dtype="str", attrs={"long_name": "what happened"}))
+        events.declare("event_step", Column(dtype="int64", attrs={"long_name": "step of the event"}))
+        self.commit()
+
+    @property
+    def state(self) -> str:
+        """``running``, ``finished``, ``failed`` or ``interrupted``."""
+        return str(self._attributes["state"])
+
+    def table(self, group: str) -> Table:
+        """The rows of one group: ``diagnostics``, ``training``, ``evaluation`` or ``events``."""
+        return self._tables[group]
+
+    def append(self, group: str, index: int, values: Mapping[str, Values | float | str]) -> None:
+        """Hand over one row; its wall time is now.
+
+        Raises:
+            StoreClosedError: the run was closed before.
+        """
+        if self.state != RUNNING:
+            raise StoreClosedError(f"the run {self.path} is {self.state}; start a new run to record more")
+        self._tables[group].append(
+            index, {name: np.asarray(value) for name, value in values.items()} | {"wall_time": np.asarray(time.time())}
+        )
+        waiting = sum(len(table.pending) for table in self._tables.values())
+        if waiting >= _BUFFERED_ROWS or time.monotonic() - self._committed_at >= _COMMIT_SECONDS:
+            self.commit()
+
+    def event(self, kind: str, message: str, step: int) -> None:
+        """Note that something happened: a warning, an interruption, a resumption."""
+        rows = self._tables[EVENTS].rows
+        self.append(EVENTS, rows, {"kind": kind, "message": message, "event_step": step})
+
+    def commit(self) -> None:
+        """Make every row handed over so far visible to readers, in one step."""
+        for table in self._tables.values():
+            table.write()
+        metadata = {key: value for table in self._tables.values() for key, value in table.documents().items()}
+        root = {
+            "attributes": self._attributes,
+            "zarr_format": 3,
+            "node_type": "group",
+            "consolidated_metadata": {"kind": "inline", "must_understand": False, "metadata": metadata},
+        }
+        fresh = self.path / "zarr.json.partial"
+        fresh.write_text(json.dumps(root, indent=1), encoding="utf-8")
+        os.replace(fresh, self.path / "zarr.json")
+        self._committed_at = time.monotonic()
+
+    def close(self, state: str = FINISHED, *, error: str | None = None) -> None:
+        """Write what is left and say how the run ended; a second call changes nothing."""
+        if self.state != RUNNING:
+            return
+        self._attributes["state"] = state
+        self._attributes["provenance"]["ended"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        if error is not None:
+            self._attributes["error"] = error
+        self.commit()
+
+
+def _plain(value: Any, name: str) -> Any:
+    """``value`` in JSON's own types; NumPy's numbers and paths are turned into them."""
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(entry, f"{name}[{key!r}]") for key, entry in value.items()}
+    if isinstance(value, list | tuple | set | np.ndarray):
+        return [_plain(entry, f"{name}[{position}]") for position, entry in enumerate(value)]
+    raise ConfigurationError(
+        f"{name} is {type(value).__name__}, which a store cannot hold; "
+        "give numbers, texts, and lists or mappings of them"
+    )

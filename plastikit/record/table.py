@@ -1,0 +1,176 @@
+"""One growing group of a run: rows in memory, columns on disk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+import numpy as np
+import numpy.typing as npt
+import zarr
+from zarr.core.buffer import default_buffer_prototype
+
+from plastikit.errors import ConfigurationError
+from plastikit.schema import Scalar
+
+Values = npt.NDArray[Any]
+
+_CHUNK_ROWS: Final = 256
+_CHUNK_BYTES: Final = 4 * 2**20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """What a variable of a group is: its dimensions after the leading one, its type and its attributes."""
+
+    dims: tuple[str, ...] = ()
+    dtype: str = "float32"
+    attrs: Mapping[str, Scalar] | None = None
+    coordinate: bool = False
+
+    @property
+    def missing(self) -> Any:
+        """What stands where nothing was measured."""
+        if self.dtype == "str":
+            return ""
+        return np.nan if np.dtype(self.dtype).kind == "f" else -1
+
+
+class Table:
+    """Rows along one leading dimension; an axis or a column that appears later is NaN before it appeared."""
+
+    def __init__(self, group: zarr.Group, leading: str) -> None:
+        self.leading = leading
+        self.pending: list[dict[str, Values]] = []
+        self._group = group
+        self._rows_on_disk = 0
+        self._columns: dict[str, Column] = {}
+        self._axes: dict[str, dict[str, Values]] = {}
+        self._grown: set[str] = set()
+        self._arrays: dict[str, zarr.Array[Any]] = {}
+
+    @property
+    def rows(self) -> int:
+        """Rows handed over so far, whether they lie on disk or in memory."""
+        return self._rows_on_disk + len(self.pending)
+
+    @property
+    def last_index(self) -> int | None:
+        """The leading coordinate of the last row; None for an empty table."""
+        return int(self._last[self.leading]) if self.rows else None
+
+    def declare(self, name: str, column: Column) -> None:
+        """Make ``name`` known; a second declaration of the same column changes nothing."""
+        self._columns.setdefault(name, column)
+
+    def extend_axis(self, dim: str, coordinates: Mapping[str, Values]) -> None:
+        """Add entries at the end of ``dim``: the same number in each of its coordinates."""
+        axis = self._axes.get(dim)
+        self._axes[dim] = (
+            {name: np.asarray(values) for name, values in coordinates.items()}
+            if axis is None
+            else {name: np.concatenate([axis[name], coordinates[name]]) for name in axis}
+        )
+        self._grown.add(dim)
+
+    def axis(self, dim: str) -> Mapping[str, Values]:
+        """The coordinates of ``dim`` by name; empty where the axis is not known yet."""
+        return self._axes.get(dim, {})
+
+    def size(self, dim: str) -> int:
+        """Entries along ``dim`` so far."""
+        return next((len(values) for values in self.axis(dim).values()), 0)
+
+    def append(self, index: int, values: Mapping[str, Values]) -> None:
+        """Add a row at ``index``, or add ``values`` to the last row where that has the same index."""
+        unknown = values.keys() - self._columns.keys()
+        if unknown:
+            raise KeyError(f"columns {sorted(unknown)} were not declared; there is {sorted(self._columns)}")
+        last = self.last_index
+        if last is not None and index < last:
+            raise ConfigurationError(
+                f"a record at {self.leading} {index} follows one at {last}; "
+                f"give each record a {self.leading} no smaller than the one before"
+            )
+        if index != last:
+            self._last: dict[str, Values] = {self.leading: np.asarray(index)}
+            self.pending.append(self._last)
+        elif not self.pending:
+            self.pending.append(self._last)
+            self._rows_on_disk -= 1
+        self._last.update({name: np.asarray(value) for name, value in values.items()})
+
+    def write(self) -> None:
+        """Bring rows and axes onto the disk; readers see them once the store commits."""
+        for dim in sorted(self._grown):
+            for name, values in self._axes[dim].items():
+                self._write_coordinate(name, dim, values)
+        if self.pending:
+            start, stop = self._rows_on_disk, self.rows
+            for name in (self.leading, *self._columns):
+                column = self._columns.get(name, Column(dtype="int64"))
+                array = self._resized(name, column, stop)
+                array[start:stop] = self._stack(name, column, array.shape[1:])
+            self._rows_on_disk = stop
+            self.pending.clear()
+        self._grown.clear()
+        coordinates = [name for dim, axis in self._axes.items() for name in axis if name != dim]
+        coordinates += [name for name, column in self._columns.items() if column.coordinate]
+        if self._group.attrs.get("coordinates", "") != " ".join(coordinates):
+            # How xarray tells a coordinate from a variable.
+            self._group.attrs["coordinates"] = " ".join(coordinates)
+
+    def documents(self) -> dict[str, Any]:
+        """The metadata of the group and each of its arrays, as they belong into the root's consolidated view."""
+        name = self._group.basename
+        return {
+            name: {"attributes": dict(self._group.attrs), "zarr_format": 3, "node_type": "group"},
+            **{f"{name}/{key}": _document(array) for key, array in self._arrays.items()},
+        }
+
+    def _stack(self, name: str, column: Column, shape: tuple[int, ...]) -> Values:
+        dtype = object if column.dtype == "str" else column.dtype
+        stacked = np.full((len(self.pending), *shape), column.missing, dtype=dtype)
+        for position, row in enumerate(self.pending):
+            if name in row:
+                value = row[name]
+                stacked[(position, *(slice(0, size) for size in value.shape))] = value
+        return stacked
+
+    def _resized(self, name: str, column: Column, rows: int) -> zarr.Array[Any]:
+        shape = (rows, *(self.size(dim) for dim in column.dims))
+        array = self._arrays.get(name)
+        if array is None:
+            array = self._create(name, (self.leading, *column.dims), shape, column)
+            self._arrays[name] = array
+        elif array.shape != shape:
+            array.resize(shape)
+        return array
+
+    def _write_coordinate(self, name: str, dim: str, values: Values) -> None:
+        column = Column(dtype="str" if values.dtype.kind in "UOT" else str(values.dtype))
+        array = self._arrays.get(name)
+        if array is None:
+            array = self._arrays[name] = self._create(name, (dim,), values.shape, column)
+        elif array.shape != values.shape:
+            array.resize(values.shape)
+        array[:] = values.astype(object) if column.dtype == "str" else values
+
+    def _create(self, name: str, dims: tuple[str, ...], shape: tuple[int, ...], column: Column) -> zarr.Array[Any]:
+        row_bytes = max(1, int(np.prod(shape[1:])) * 8)
+        rows = max(1, min(_CHUNK_ROWS, _CHUNK_BYTES // row_bytes)) if dims[0] == self.leading else max(1, shape[0])
+        return self._group.create_array(
+            name,
+            shape=shape,
+            chunks=(rows, *(max(1, size) for size in shape[1:])),
+            dtype=cast("Any", str if column.dtype == "str" else column.dtype),
+            fill_value=column.missing,
+            dimension_names=dims,
+            attributes=dict(column.attrs or {}),
+        )
+
+
+def _document(array: zarr.Array[Any]) -> Any:
+    return json.loads(array.metadata.to_buffer_dict(default_buffer_prototype())["zarr.json"].to_bytes())

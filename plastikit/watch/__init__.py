@@ -1,0 +1,1 @@
+"""The measuring half: which tensors to look at, when, and what is made of them."""

@@ -1,0 +1,88 @@
+"""When to record: frozen values that answer, for a step, whether it is due."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from plastikit.errors import ConfigurationError
+
+
+@runtime_checkable
+class Schedule(Protocol):
+    """Anything that says whether a step is due. Step 0 is recorded whatever it says."""
+
+    def __call__(self, step: int) -> bool:
+        """Whether ``step`` is due."""
+        ...
+
+
+@dataclass(frozen=True)
+class Every:
+    """Due at each multiple of ``steps``."""
+
+    steps: int
+
+    def __call__(self, step: int) -> bool:
+        """Whether ``step`` is due."""
+        return step % self.steps == 0
+
+
+@dataclass(frozen=True)
+class LogSpaced:
+    """Due ``per_decade`` times in each tenfold of steps."""
+
+    per_decade: int
+
+    def __call__(self, step: int) -> bool:
+        """Whether ``step`` is due."""
+        if step <= 0:
+            return step == 0
+        exponent = len(str(step)) - 1
+        marks = (round(10 ** (exponent + k / self.per_decade)) for k in range(self.per_decade + 1))
+        return step in marks
+
+
+@dataclass(frozen=True)
+class At:
+    """Due at the given steps alone."""
+
+    steps: frozenset[int]
+
+    def __call__(self, step: int) -> bool:
+        """Whether ``step`` is due."""
+        return step in self.steps
+
+
+def every(n: int) -> Every:
+    """Record every ``n`` steps.
+
+    >>> [step for step in range(7) if every(3)(step)]
+    [0, 3, 6]
+    """
+    return Every(_positive("every", n))
+
+
+def log_spaced(per_decade: int) -> LogSpaced:
+    """Record ``per_decade`` times in each tenfold of steps: dense early, sparse late.
+
+    >>> [step for step in range(101) if log_spaced(4)(step)]
+    [0, 1, 2, 3, 6, 10, 18, 32, 56, 100]
+    """
+    return LogSpaced(_positive("log_spaced", per_decade))
+
+
+def at(steps: Iterable[int]) -> At:
+    """Record at the given steps, and at step 0.
+
+    >>> [step for step in range(9) if at([2, 8])(step)]
+    [2, 8]
+    """
+    return At(frozenset(steps))
+
+
+def _positive(name: str, value: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ConfigurationError(f"{name}({value!r}) was asked for; give a whole number of at least 1")
+    return value
