@@ -117,9 +117,7 @@ class RunStore:
             "node_type": "group",
             "consolidated_metadata": {"kind": "inline", "must_understand": False, "metadata": metadata},
         }
-        fresh = self.path / "zarr.json.partial"
-        fresh.write_text(json.dumps(root, indent=1), encoding="utf-8")
-        os.replace(fresh, self.path / "zarr.json")
+        _replace_root(self.path, root)
         self._committed_at = time.monotonic()
 
     def close(self, state: str = FINISHED, *, error: str | None = None) -> None:
@@ -149,3 +147,16 @@ def _plain(value: Any, name: str) -> Any:
         f"{name} is {type(value).__name__}, which a store cannot hold; "
         "give numbers, texts, and lists or mappings of them"
     )
+
+
+def mark(path: Path, state: str, *, error: str) -> None:
+    """Say in a run whose writer is gone how it ended; what it had committed stays as it is."""
+    root = json.loads((path / "zarr.json").read_text(encoding="utf-8"))
+    root["attributes"] |= {"state": state, "error": error}
+    _replace_root(path, root)
+
+
+def _replace_root(path: Path, root: Mapping[str, Any]) -> None:
+    fresh = path / "zarr.json.partial"
+    fresh.write_text(json.dumps(root, indent=1), encoding="utf-8")
+    os.replace(fresh, path / "zarr.json")

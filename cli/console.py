@@ -1,0 +1,135 @@
+"""What commands print: tables for people, JSON for programs, bars for long work."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from plastikit.analysis.summary import Summary
+    from plastikit.sweep.execute import Update
+    from plastikit.sweep.grid import PlannedRun
+
+out = Console(highlight=False)
+notes = Console(stderr=True, highlight=False)
+
+
+def print_json(answer: Any) -> None:
+    """One JSON document on the standard output; a number that is not finite is null."""
+    out.print_json(json.dumps(_plain(answer), ensure_ascii=False))
+
+
+def number(value: float | None, *, is_share: bool = False) -> str:
+    """A number for a table; a dash where there is none."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    return f"{value:.3f}" if is_share else f"{value:.4g}"
+
+
+def summary_table(summary: Summary) -> Table:
+    """Dormancy, rank, weight norm and success by task count and width."""
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    table.add_column("tasks", justify="right")
+    table.add_column("width", justify="right")
+    table.add_column("runs", justify="right")
+    for column in summary.columns:
+        table.add_column(column.title, justify="right")
+    for row in summary.rows:
+        numbers = (
+            number(entry.value, is_share=column.is_share)
+            for column, entry in zip(summary.columns, row.entries, strict=True)
+        )
+        table.add_row(str(row.task_count or "–"), str(row.width or "–"), str(row.runs), *numbers)
+    return table
+
+
+def bars() -> Progress:
+    """Progress bars with the time left; where the output is no terminal, nothing is drawn."""
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[detail]}"),
+        console=notes,
+        transient=False,
+    )
+
+
+class SweepBars:
+    """A bar for the whole sweep and one for each run under way."""
+
+    def __init__(self, progress: Progress, runs: list[PlannedRun]) -> None:
+        self._progress = progress
+        self._weight = {run.name: run.weight for run in runs}
+        self._share = dict.fromkeys(self._weight, 0.0)
+        self._bars: dict[str, TaskID] = {}
+        self._ended = 0
+        self._whole = progress.add_task("[bold]sweep", total=sum(self._weight.values()), detail="")
+        self._show()
+
+    def __call__(self, update: Update) -> None:
+        """Draw what became of a run."""
+        if update.state == "running":
+            self._advance(update)
+        else:
+            self._end(update)
+        done = sum(self._weight[name] * share for name, share in self._share.items())
+        self._progress.update(self._whole, completed=done)
+        self._show()
+
+    def _advance(self, update: Update) -> None:
+        bar = self._bars.get(update.name)
+        if bar is None:
+            bar = self._bars[update.name] = self._progress.add_task(f"  {update.name}", total=1.0, detail="starting")
+        if update.progress is None:
+            return
+        reached = update.progress
+        self._share[update.name] = reached.env_steps / reached.total_env_steps
+        success = "" if reached.success_rate is None else f", success {reached.success_rate:.2f}"
+        detail = f"{reached.env_steps_per_second:.0f} env steps/s{success}"
+        self._progress.update(bar, completed=self._share[update.name], detail=detail)
+
+    def _end(self, update: Update) -> None:
+        if update.is_old:
+            # Done before: no part of the work whose time left is shown.
+            del self._weight[update.name], self._share[update.name]
+            self._progress.update(self._whole, total=max(sum(self._weight.values()), 1e-9))
+            how = f"{update.state} before, left as it is"
+        else:
+            self._share[update.name] = 1.0
+            self._ended += 1
+            how = update.state
+        bar = self._bars.pop(update.name, None)
+        if bar is not None:
+            self._progress.remove_task(bar)
+        self._progress.console.print(f"  {update.name}: {how}" + (f" ({update.error})" if update.error else ""))
+
+    def _show(self) -> None:
+        self._progress.update(self._whole, detail=f"{self._ended} of {len(self._weight)} runs")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    return value

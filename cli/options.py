@@ -1,0 +1,54 @@
+"""Options that several commands share, and the training settings that they add up to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from plastikit.train.config import TrainingConfig
+
+Json = Annotated[bool, typer.Option("--json", help="Answer in JSON, for another program to read.")]
+Architecture = Annotated[str, typer.Option(help="multi_head (a head per task) or plain (one head).")]
+TaskSeed = Annotated[int, typer.Option(help="Which draw of tasks a count means; draws of one seed are nested.")]
+Steps = Annotated[int, typer.Option(help="Environment steps in each task.")]
+Depth = Annotated[int, typer.Option(help="Hidden layers of actor and critics.")]
+WarmUp = Annotated[int, typer.Option(help="Steps of random actions before the first update.")]
+BatchSize = Annotated[int, typer.Option(help="Transitions of each task in an update's batch.")]
+EvaluateEvery = Annotated[int, typer.Option(help="Environment steps of each task between two evaluations.")]
+Episodes = Annotated[int, typer.Option(help="Episodes of each task in an evaluation.")]
+RecordEvery = Annotated[int, typer.Option(help="Updates between two records of the probes.")]
+Runs = Annotated[Path, typer.Argument(help="A folder of runs, or one run (a folder that ends in .zarr).")]
+
+
+def training_config(
+    *,
+    tasks: str,
+    task_seed: int,
+    seed: int = 0,
+    steps: int,
+    actor: tuple[int, int],
+    critic: tuple[int, int],
+    architecture: str,
+    warm_up: int,
+    batch_size: int,
+    evaluate_every: int,
+    episodes: int,
+    threads: int | None = None,
+) -> TrainingConfig:
+    """Settings of a run from what the command line says; ``actor`` and ``critic`` are (width, depth)."""
+    from plastikit.train.config import EvaluationConfig, NetworkConfig, SacConfig, TrainingConfig
+
+    return TrainingConfig(
+        tasks=tasks,
+        task_seed=task_seed,
+        seed=seed,
+        env_steps_per_task=steps,
+        actor=NetworkConfig(architecture=architecture, width=actor[0], depth=actor[1]),
+        critic=NetworkConfig(architecture=architecture, width=critic[0], depth=critic[1]),
+        sac=SacConfig(warm_up_vector_steps=warm_up, batch_size_per_task=batch_size),
+        evaluation=EvaluationConfig(interval_env_steps_per_task=evaluate_every, episodes_per_task=episodes),
+        threads=threads,
+    )

@@ -1,0 +1,1 @@
+"""The bundled multi-task SAC trainer on Meta-World."""

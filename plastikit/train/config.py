@@ -1,0 +1,238 @@
+"""Every setting of a training run, with the values of McLean et al. 2025 (arXiv:2503.05126) as defaults.
+
+Two clocks tick in a run. A *vector step* is one step in every task at once; an *environment step* is one step in
+one task's environment, so that a vector step on 10 tasks is 10 environment steps. Budgets that should mean the same
+at any task count are given per task, and their names say so.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Final
+
+from plastikit.errors import ConfigurationError, UnknownNameError
+from plastikit.train.tasks import resolve_tasks
+
+ARCHITECTURES: Final = ("multi_head", "plain")
+
+REWARD_VERSION: Final = "v2"
+HORIZON: Final = 500
+GOALS_PER_TASK: Final = 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkConfig:
+    """The shape of the actor or of each critic."""
+
+    architecture: str = "multi_head"
+    """``multi_head``: a shared trunk and one linear head per task; ``plain``: a shared trunk and one shared head."""
+
+    width: int = 400
+    """Units in each hidden layer."""
+
+    depth: int = 3
+    """Hidden layers in the trunk."""
+
+    def __post_init__(self) -> None:
+        if self.architecture not in ARCHITECTURES:
+            raise UnknownNameError.of("architecture", self.architecture, ARCHITECTURES)
+        _at_least("width", self.width, 1, "units in each hidden layer")
+        _at_least("depth", self.depth, 1, "hidden layers")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SacConfig:
+    """The constants of multi-task soft actor-critic."""
+
+    learning_rate: float = 3e-4
+    """Adam's step size for the actor and the critics."""
+
+    adam_epsilon: float = 1e-5
+    """Adam's epsilon for every optimizer."""
+
+    gradient_clip_norm: float = 1.0
+    """Largest global gradient norm: of the actor, and of both critics taken together; alpha is never clipped."""
+
+    initial_alpha: float = 1.0
+    """Entropy temperature of every task at the start."""
+
+    alpha_learning_rate: float = 3e-4
+    """Adam's step size for the logarithm of each task's temperature."""
+
+    target_entropy: float = -4.0
+    """Policy entropy that each temperature steers to, in nats."""
+
+    discount: float = 0.99
+    """Weight of the next state's value, per step."""
+
+    target_update_rate: float = 0.005
+    """Share of the critics that moves into their targets after each update."""
+
+    batch_size_per_task: int = 128
+    """Transitions of each task in an update's batch."""
+
+    replay_capacity_per_task: int = 100_000
+    """Transitions kept for each task; the oldest make room."""
+
+    warm_up_vector_steps: int = 4_000
+    """Vector steps of uniformly random actions before the first update."""
+
+    log_std_min: float = -20.0
+    """Lowest logarithm of the policy's standard deviation, before the tanh."""
+
+    log_std_max: float = 2.0
+    """Highest logarithm of the policy's standard deviation, before the tanh."""
+
+    actor_output_range: float = 1e-3
+    """Weights and biases of the actor's head start uniform within plus and minus this."""
+
+    critic_output_range: float = 3e-3
+    """Weights and biases of each critic's head start uniform within plus and minus this."""
+
+    has_task_weights: bool = False
+    """Whether each task's loss is weighted by softmax(-log alpha) times the task count."""
+
+    def __post_init__(self) -> None:
+        for name in ("learning_rate", "adam_epsilon", "gradient_clip_norm", "initial_alpha", "alpha_learning_rate"):
+            _positive(name, getattr(self, name))
+        for name in ("discount", "target_update_rate"):
+            _fraction(name, getattr(self, name))
+        for name in ("actor_output_range", "critic_output_range"):
+            _positive(name, getattr(self, name))
+        _finite("target_entropy", self.target_entropy)
+        _at_least("batch_size_per_task", self.batch_size_per_task, 1, "transitions")
+        _at_least("replay_capacity_per_task", self.replay_capacity_per_task, 1, "transitions")
+        _at_least("warm_up_vector_steps", self.warm_up_vector_steps, 1, "vector steps, to put something in the replay")
+        if not self.log_std_min < self.log_std_max:
+            raise ConfigurationError(
+                f"log_std_min is {self.log_std_min} and log_std_max {self.log_std_max}; "
+                "the first must be below the second. Widen the range."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationConfig:
+    """When and how long the policy is judged, on environments of its own."""
+
+    interval_env_steps_per_task: int = 20_000
+    """Environment steps of each task between two evaluations (on MT10 that is 200,000 in all)."""
+
+    episodes_per_task: int = 50
+    """Episodes of each task in one evaluation; an episode ends at success or after 500 steps."""
+
+    def __post_init__(self) -> None:
+        _at_least("interval_env_steps_per_task", self.interval_env_steps_per_task, 1, "environment steps of each task")
+        _at_least("episodes_per_task", self.episodes_per_task, 1, "episodes")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """One training run."""
+
+    tasks: str = "MT10"
+    """``MT10``, ``MT25``, ``MT50``, a count of tasks drawn from MT50, or task names with commas between them."""
+
+    task_seed: int = 0
+    """Which draw a count of tasks means; draws of one seed are nested."""
+
+    seed: int = 0
+    """Seed of the weights, the environments' goals, the exploration and the batches."""
+
+    env_steps_per_task: int = 2_000_000
+    """Environment steps in each task; the run takes this times the task count in all."""
+
+    actor: NetworkConfig = field(default_factory=NetworkConfig)
+    """Shape of the policy."""
+
+    critic: NetworkConfig = field(default_factory=NetworkConfig)
+    """Shape of each of the two critics."""
+
+    sac: SacConfig = field(default_factory=SacConfig)
+    """The learning algorithm's constants."""
+
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    """The evaluations' cadence and length."""
+
+    log_interval_vector_steps: int = 500
+    """Vector steps between two rows of losses and returns, and between two reports of progress."""
+
+    threads: int | None = None
+    """Threads that torch computes with; None leaves its setting as it is."""
+
+    def __post_init__(self) -> None:
+        _at_least("task_seed", self.task_seed, 0, "a seed")
+        _at_least("seed", self.seed, 0, "a seed")
+        _at_least("log_interval_vector_steps", self.log_interval_vector_steps, 1, "vector steps")
+        if self.threads is not None:
+            _at_least("threads", self.threads, 1, "threads")
+        _at_least("env_steps_per_task", self.env_steps_per_task, 1, "environment steps in each task")
+        if self.env_steps_per_task <= self.sac.warm_up_vector_steps:
+            raise ConfigurationError(
+                f"env_steps_per_task is {self.env_steps_per_task}, and the first {self.sac.warm_up_vector_steps} steps "
+                "in each task are warm-up, in which nothing is learned. Train for longer or shorten the warm-up."
+            )
+        resolve_tasks(self.tasks, self.task_seed)
+
+    @cached_property
+    def task_names(self) -> tuple[str, ...]:
+        """The tasks by name, in the order of their heads and one-hot entries."""
+        return resolve_tasks(self.tasks, self.task_seed)
+
+    @property
+    def task_count(self) -> int:
+        """How many tasks are trained at once."""
+        return len(self.task_names)
+
+    @property
+    def env_steps(self) -> int:
+        """Environment steps of the whole run, over all tasks."""
+        return self.env_steps_per_task * self.task_count
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the configuration as a JSON mapping, with what runs are compared by at the top level.
+
+        ``width``, ``depth`` and ``architecture`` are the critics', which the actor's equal unless set apart; both
+        stand in full under ``actor`` and ``critic``.
+        """
+        nested = dataclasses.asdict(self)
+        return {
+            "task_count": self.task_count,
+            "tasks": list(self.task_names),
+            "width": self.critic.width,
+            "depth": self.critic.depth,
+            "seed": self.seed,
+            "architecture": self.critic.architecture,
+            "task_selection": nested.pop("tasks"),
+            **{name: value for name, value in nested.items() if name != "seed"},
+            "environment": {
+                "suite": "Meta-World v3",
+                "reward_version": REWARD_VERSION,
+                "horizon": HORIZON,
+                "goals_per_task": GOALS_PER_TASK,
+            },
+        }
+
+
+def _at_least(name: str, found: int, minimum: int, unit: str) -> None:
+    if isinstance(found, bool) or not isinstance(found, int) or found < minimum:
+        raise ConfigurationError(
+            f"{name} is {found!r}; it must be a whole number of at least {minimum} ({unit}). Set {name} to one."
+        )
+
+
+def _positive(name: str, found: float) -> None:
+    if not (math.isfinite(found) and found > 0.0):
+        raise ConfigurationError(f"{name} is {found!r}; it must be a number above 0. Set {name} to one.")
+
+
+def _fraction(name: str, found: float) -> None:
+    if not 0.0 <= found <= 1.0:
+        raise ConfigurationError(f"{name} is {found!r}; it must lie in 0 to 1. Set {name} to such a number.")
+
+
+def _finite(name: str, found: float) -> None:
+    if not math.isfinite(found):
+        raise ConfigurationError(f"{name} is {found!r}; it must be a finite number. Set {name} to one.")

@@ -1,0 +1,1 @@
+"""Actor and critic architectures of the trainer."""
