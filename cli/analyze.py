@@ -54,31 +54,42 @@ def scaling(
     console.out.print(f"{result.averaged}; mean over the last {result.window:.0%} of each run's records\n")
     console.out.print(_cells(result))
     console.out.print()
-    for slope in result.slopes:
-        console.out.print(f"{slope.predictor:12} {slope.scale:11} {slope.reading}")
-        if slope.note:
-            console.out.print(f"{'':24} {slope.note}", style="dim")
-    for note in result.notes:
-        console.out.print(f"note: {note}", style="dim")
+    console.out.print(_slopes(result))
+    for line in dict.fromkeys(slope.note for slope in result.slopes if slope.note):
+        console.out.print(f"note: {line}", style="dim")
+    for line in result.notes:
+        console.out.print(f"note: {line}", style="dim")
 
 
 def _cells(result: Scaling) -> Table:
-    from rich.table import Table
-
+    """Every cell with its runs; how the intervals were found stands under the table."""
     from plastikit.cli import console
 
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for title in ("tasks", "width", "runs", "IQM", f"{result.level:.0%} interval", "method", "each run"):
-        table.add_column(title, justify="left" if title in {"method", "each run"} else "right")
+    methods = dict.fromkeys(cell.method for cell in result.cells)
+    table = console.plain_table("tasks", "width", "runs", "IQM", f"{result.level:.0%} interval", "each run")
+    table.caption = "intervals: " + "; ".join(methods)
     for cell in result.cells:
-        low, high = (console.number(bound, is_share=result.is_share) for bound in (cell.low, cell.high))
+        value, low, high = (
+            console.number(bound, is_share=result.is_share) for bound in (cell.interquartile_mean, cell.low, cell.high)
+        )
         table.add_row(
             str(cell.task_count or "–"),
             str(cell.width or "–"),
             str(cell.n),
-            console.number(cell.interquartile_mean, is_share=result.is_share),
+            value,
             "–" if low == high == "–" else f"{low} to {high}",
-            cell.method,
-            " ".join(console.number(value, is_share=result.is_share) for value in cell.values),
+            " ".join(console.number(each, is_share=result.is_share) for each in cell.values),
         )
+    return table
+
+
+def _slopes(result: Scaling) -> Table:
+    """What a doubling changes, on each scale by its name."""
+    from plastikit.cli import console
+
+    table = console.plain_table("slope of", "scale", "reading")
+    for column in table.columns:
+        column.justify = "left"
+    for slope in result.slopes:
+        table.add_row(slope.predictor, slope.scale, slope.reading)
     return table

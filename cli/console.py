@@ -39,14 +39,17 @@ def number(value: float | None, *, is_share: bool = False) -> str:
     return f"{value:.3f}" if is_share else f"{value:.4g}"
 
 
+def plain_table(*titles: str) -> Table:
+    """A table without rules, its columns set to the right."""
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0), caption_justify="left")
+    for title in titles:
+        table.add_column(title, justify="right")
+    return table
+
+
 def summary_table(summary: Summary) -> Table:
     """Dormancy, rank, weight norm and success by task count and width."""
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    table.add_column("tasks", justify="right")
-    table.add_column("width", justify="right")
-    table.add_column("runs", justify="right")
-    for column in summary.columns:
-        table.add_column(column.title, justify="right")
+    table = plain_table("tasks", "width", "runs", *(column.title for column in summary.columns))
     for row in summary.rows:
         numbers = (
             number(entry.value, is_share=column.is_share)

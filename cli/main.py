@@ -46,7 +46,8 @@ def _answer_for_errors(*, debug: bool) -> Iterator[None]:
     except typer.TyperException as error:
         context = getattr(error, "ctx", None)
         hint = f"See '{context.command_path} --help'." if context else ""
-        _say(f"{error.format_message().rstrip('.')}. {hint}")
+        if message := error.format_message().strip().rstrip("."):  # empty where the help has been shown instead
+            _say(f"{message}. {hint}")
         raise typer.Exit(error.exit_code) from None
     except Exception as error:
         if debug or (isinstance(error, OSError) and error.errno == errno.EPIPE):

@@ -89,7 +89,7 @@ def train(
         store: where the run's record is written; None trains unwatched.
         probes: what the monitor measures on the actor and both critics.
         schedule: at which updates it measures; every 100 where none is given.
-        on_progress: called at each log row and after each evaluation.
+        on_progress: called at each log row, the last step's included.
 
     Raises:
         MissingExtraError: Meta-World is not installed.

@@ -125,7 +125,7 @@ def resolve_tasks(selection: str, task_seed: int = 0) -> tuple[str, ...]:
         )
     for name in names:
         if name not in MT50:
-            raise UnknownNameError.of("task", name, (*BENCHMARKS, *MT50))
+            raise UnknownNameError.of("task", name, MT50 if len(names) > 1 else (*BENCHMARKS, *MT50))
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise ConfigurationError(f"tasks names {', '.join(repeated)} more than once. Name each task once.")

@@ -1,0 +1,128 @@
+"""The commands, on real stores and real Meta-World, as a user calls them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from plastikit.cli.main import app
+from plastikit.record.dataset import open_run, open_runs
+from plastikit.testing import write_synthetic_run, write_synthetic_sweep
+
+TINY = ["--tasks", "reach-v3", "--steps", "120", "--warm-up", "40", "--batch-size", "8", "--episodes", "1"]
+
+
+def _call(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of synthetic runs: three task counts, three widths, three seeds."""
+    folder = tmp_path_factory.mktemp("sweep")
+    write_synthetic_sweep(folder, records=10)
+    return folder
+
+
+def test_train_records_a_run(tmp_path: Path) -> None:
+    """A short run on real Meta-World ends with a store that holds diagnostics, losses and an evaluation."""
+    store = tmp_path / "run.zarr"
+    answer = _call("train", *TINY, "--width", 8, "--critic-width", 16, "--record-every", 20, "--out", store, "--json")
+    assert answer.exit_code == 0, answer.output
+    assert json.loads(answer.stdout)["success_rate"].keys() == {"reach-v3"}
+    run = open_run(store)
+    assert run.attrs["state"] == "finished"
+    assert run["diagnostics"]["step"].values.tolist() == [0, 20, 40, 60]
+    units = dict(zip(run["diagnostics"]["layer"].values, run["diagnostics"]["layer_units"].values, strict=True))
+    assert units["actor.trunk.hidden_1"] == 8
+    assert units["critic_1.trunk.hidden_3"] == 16
+    assert run["evaluation"].sizes["task"] == 1
+
+    again = _call("train", *TINY, "--out", store)
+    assert again.exit_code == 1
+    assert "exists already and is left untouched" in again.output
+
+
+def test_sweep_runs_a_grid(tmp_path: Path) -> None:
+    """Two widths on one task give two finished runs, which the answer names."""
+    answer = _call("sweep", *TINY, "--width", "8,16", "--seeds", 1, "--record-every", 40, "--out", tmp_path, "--json")
+    assert answer.exit_code == 0, answer.output
+    assert json.loads(answer.stdout)["finished"] == ["reach-v3_width-16_seed-0", "reach-v3_width-8_seed-0"]
+    assert sorted(open_runs(tmp_path)["width"].values) == [8, 16]
+
+
+def test_scaling_gives_cells_and_slopes(sweep: Path) -> None:
+    """The table has a row per cell; the JSON the same numbers, with both slopes."""
+    table = _call("analyze", "scaling", sweep, "--metric", "dormant_fraction")
+    assert table.exit_code == 0, table.output
+    assert "per doubling of width" in " ".join(table.stdout.split())
+    found = json.loads(_call("analyze", "scaling", sweep, "--metric", "dormant_fraction", "--json").stdout)
+    assert len(found["cells"]) == 9
+    assert {slope["predictor"] for slope in found["slopes"]} == {"width", "tasks", "interaction"}
+
+
+def test_report_is_one_file(sweep: Path, tmp_path: Path) -> None:
+    """The report is written where it was asked for and needs no other file."""
+    page = tmp_path / "study.html"
+    answer = _call("report", sweep, "-o", page)
+    assert answer.exit_code == 0, answer.output
+    assert "27 runs" in answer.stdout
+    assert "cdn" not in page.read_text(encoding="utf-8").split("<script", maxsplit=1)[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["train", "--tasks", "rech-v3"], "unknown task 'rech-v3'. Did you mean reach-v3"),
+        (["train", "--width", "-4"], "width is -4"),
+        (["train", "--actor-depth", "0"], "depth is 0"),
+        (["train", "--architecture", "resnet"], "unknown architecture 'resnet'"),
+        (["sweep", "--width", "64,wide"], "--width has 'wide'"),
+        (["sweep", "--seeds", "0"], "--seeds is 0"),
+        (["sweep", "--jobs", "0"], "--jobs is 0"),
+        (["sweep", "--tasks", ""], "names none"),
+        (["report", "nowhere.zarr"], "nowhere.zarr does not exist"),
+        (["analyze", "scaling", "nowhere", "--metric", "srank"], "nowhere does not exist"),
+    ],
+)
+def test_bad_input_is_one_clear_error(
+    arguments: list[str], complaint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was found, what was expected and the next move; nothing is written."""
+    monkeypatch.chdir(tmp_path)
+    answer = _call(*arguments)
+    assert answer.exit_code == 1
+    assert complaint in answer.output
+    assert "Traceback" not in answer.output
+    assert len(answer.stderr.strip().splitlines()) <= 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_unknown_metric_names_what_there_is(sweep: Path) -> None:
+    """A misspelt metric is answered with the nearest name, a strange one with all names."""
+    near = _call("analyze", "scaling", sweep, "--metric", "dormant_fractoin")
+    assert near.exit_code == 1
+    assert "Did you mean dormant_fraction" in near.output
+    strange = _call("analyze", "scaling", sweep, "--metric", "xyz")
+    assert strange.exit_code == 1
+    assert "effective_rank" in strange.output
+
+
+def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
+    """A folder without runs, and one that merely looks like a run, are named for what they are."""
+    (tmp_path / "notes.zarr").mkdir()
+    assert "notes.zarr is not a plastikit run" in _call("report", tmp_path).output
+    (tmp_path / "empty").mkdir()
+    assert "no run found" in _call("report", tmp_path / "empty").output
+
+
+def test_failed_runs_are_named_in_the_report(tmp_path: Path) -> None:
+    """A report over a failed run says so by name."""
+    write_synthetic_run(tmp_path / "good.zarr", records=4)
+    write_synthetic_run(tmp_path / "bad.zarr", records=4, width=64, state="failed", error="DivergedError: loss")
+    page = tmp_path / "report.html"
+    assert _call("report", tmp_path, "-o", page).exit_code == 0
+    assert "bad" in page.read_text(encoding="utf-8")

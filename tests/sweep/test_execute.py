@@ -1,0 +1,150 @@
+"""A sweep carried out for real: processes, Meta-World, stores."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from plastikit.errors import ConfigurationError
+from plastikit.record.dataset import open_run, open_runs, read_attributes
+from plastikit.sweep.execute import SET_ASIDE, Update, execute
+from plastikit.sweep.grid import PlannedRun, plan
+from plastikit.train.config import EvaluationConfig, SacConfig, TrainingConfig
+
+
+def _config(steps: int = 150, learning_rate: float = 3e-4) -> TrainingConfig:
+    return TrainingConfig(
+        tasks="reach-v3",
+        env_steps_per_task=steps,
+        log_interval_vector_steps=25,
+        sac=SacConfig(warm_up_vector_steps=50, batch_size_per_task=16, learning_rate=learning_rate),
+        evaluation=EvaluationConfig(interval_env_steps_per_task=10**6, episodes_per_task=1),
+    )
+
+
+def _runs(config: TrainingConfig, *widths: int) -> list[PlannedRun]:
+    return plan(config, tasks=["reach-v3"], widths=widths, seeds=[0])
+
+
+def test_a_sweep_runs_records_and_is_not_repeated(tmp_path: Path) -> None:
+    """Every run ends with its records; the same sweep started again leaves them as they are."""
+    runs = _runs(_config(), 8, 16)
+    updates: list[Update] = []
+    outcome = execute(runs, tmp_path, probe_interval=20, on_update=updates.append)
+    assert outcome.finished == tuple(sorted(run.name for run in runs))
+    assert {update.name for update in updates if update.progress} == {run.name for run in runs}
+
+    joined = open_runs(tmp_path)
+    assert sorted(joined["width"].values) == [8, 16]
+    assert joined["diagnostics"]["step"].values.tolist() == [0, 20, 40, 60, 80]
+    cores = len(os.sched_getaffinity(0))
+    threads = [read_attributes(tmp_path / f"{run.name}.zarr")["configuration"]["threads"] for run in runs]
+    assert sum(threads) <= max(cores, len(runs)), "no more threads than cores"
+
+    written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("zarr.json")}
+    again: list[Update] = []
+    assert execute(runs, tmp_path, probe_interval=20, on_update=again.append) == outcome
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("zarr.json")} == written
+    assert [update.is_old for update in again] == [True, True]
+
+    with pytest.raises(ConfigurationError, match="env_steps_per_task is 150 there and 160 here"):
+        execute(_runs(_config(steps=160), 8), tmp_path)
+
+
+def test_a_run_that_fails_stops_no_other(tmp_path: Path) -> None:
+    """A run that diverges is recorded with its error and all its records; its neighbour finishes."""
+    sound, broken = _runs(_config(), 8, 16)
+    broken = replace(broken, config=replace(broken.config, sac=replace(broken.config.sac, learning_rate=1e30)))
+    outcome = execute([sound, broken], tmp_path, probe_interval=1)
+    assert outcome.finished == (sound.name,)
+    assert "DivergedError" in outcome.failed[broken.name]
+
+    store = tmp_path / f"{broken.name}.zarr"
+    attributes = read_attributes(store)
+    assert attributes["state"] == "failed"
+    assert "not finite" in attributes["error"]
+    assert open_run(store)["diagnostics"].sizes["step"] >= 1
+
+
+def test_a_run_that_is_killed_stops_no_other(tmp_path: Path) -> None:
+    """A process killed with SIGKILL leaves a run marked failed with the signal's name; its neighbour finishes."""
+    sound, victim = _runs(_config(), 8, 16)
+    victim = replace(victim, config=replace(victim.config, env_steps_per_task=100_000))
+
+    def kill_the_victim(update: Update) -> None:
+        if update.name == victim.name and update.progress is not None:
+            for child in multiprocessing.active_children():
+                if child.name == victim.name:
+                    child.kill()
+
+    outcome = execute([sound, victim], tmp_path, jobs=2, on_update=kill_the_victim)
+    assert outcome.finished == (sound.name,)
+    assert outcome.failed == {victim.name: "the process ended with signal SIGKILL"}
+    assert read_attributes(tmp_path / f"{victim.name}.zarr")["state"] == "failed"
+
+
+_SWEEP = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+from test_execute import _config, _runs
+from plastikit.sweep.execute import execute
+
+def say(update):
+    print(update.name, update.state, update.progress is not None, flush=True)
+
+if __name__ == "__main__":
+    execute(_runs(_config(steps=int(sys.argv[2])), 8), Path(sys.argv[1]), probe_interval=1, on_update=say)
+"""
+
+
+def _start_sweep(folder: Path, steps: int) -> subprocess.Popen[str]:
+    script = folder / "sweep.py"
+    script.write_text(_SWEEP, encoding="utf-8")
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    process = subprocess.Popen(
+        [sys.executable, str(script), str(folder / "runs"), str(steps)], stdout=subprocess.PIPE, text=True, env=environment
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.split()[-1] == "True":
+            return process
+    raise AssertionError("the sweep ended before its run got anywhere")
+
+
+def test_interrupted_and_started_again(tmp_path: Path) -> None:
+    """Ctrl-C closes the run so that it can be read; the next sweep sets it aside and begins it anew."""
+    with _start_sweep(tmp_path, 100_000) as process:
+        with pytest.raises(ConfigurationError, match="another sweep is writing"):
+            execute(_runs(_config(steps=100_000), 8), tmp_path / "runs")
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=60)
+    (run,) = _runs(_config(steps=100_000), 8)
+    store = tmp_path / "runs" / f"{run.name}.zarr"
+    assert read_attributes(store)["state"] == "interrupted"
+    recorded = open_run(store)["diagnostics"]["step"].values
+    assert recorded.tolist() == list(range(len(recorded)))
+    assert len(recorded) > 1
+
+    with _start_sweep(tmp_path, 100_000) as process:
+        process.kill()
+    aside = tmp_path / "runs" / SET_ASIDE / f"{run.name}-1.zarr"
+    assert open_run(aside)["diagnostics"].sizes["step"] == len(recorded)
+    _wait_until(lambda: read_attributes(store)["state"] == "interrupted")
+
+
+def _wait_until(condition: Callable[[], bool]) -> None:
+    """For a run whose sweep was killed: it notices and closes itself."""
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)

@@ -1,0 +1,33 @@
+"""Runs so small that a test can train one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from plastikit.train.config import EvaluationConfig, NetworkConfig, SacConfig, TrainingConfig
+
+ConfigMaker = Callable[..., TrainingConfig]
+
+
+@pytest.fixture
+def tiny() -> ConfigMaker:
+    """A maker of configurations: narrow networks, 60 steps on one task, 30 of them warm-up, one episode at the end."""
+
+    def make(*, width: int = 8, depth: int = 2, architecture: str = "multi_head", **changes: Any) -> TrainingConfig:
+        network = NetworkConfig(architecture=architecture, width=width, depth=depth)
+        settings: dict[str, Any] = {
+            "tasks": "reach-v3",
+            "env_steps_per_task": 60,
+            "actor": network,
+            "critic": network,
+            "sac": SacConfig(warm_up_vector_steps=30, batch_size_per_task=8),
+            "evaluation": EvaluationConfig(interval_env_steps_per_task=1_000, episodes_per_task=1),
+            "log_interval_vector_steps": 20,
+            "threads": 1,
+        }
+        return TrainingConfig(**(settings | changes))
+
+    return make

@@ -1,0 +1,89 @@
+"""How well a policy does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+import torch
+from metaworld.policies import ENV_POLICY_MAP
+
+from plastikit.train.environment import TaskEnvironment
+from plastikit.train.evaluate import Evaluation, Evaluator
+
+TASKS = ("reach-v3", "drawer-close-v3")
+
+
+@pytest.fixture(scope="module")
+def evaluator() -> Iterator[Evaluator]:
+    """Two tasks, three episodes each."""
+    made = Evaluator(TASKS, seed=0, episodes=3)
+    yield made
+    made.close()
+
+
+def scripted(tasks: tuple[str, ...]) -> Callable[[np.ndarray], np.ndarray]:
+    """Meta-World's own policies, which solve the tasks."""
+    policies = [ENV_POLICY_MAP[task]() for task in tasks]  # type: ignore[abstract]
+
+    def act(observation: np.ndarray) -> np.ndarray:
+        actions = [policy.get_action(row.astype(np.float64)) for policy, row in zip(policies, observation, strict=True)]
+        return np.clip(np.stack(actions), -1.0, 1.0).astype(np.float32)
+
+    return act
+
+
+def test_policies_that_solve_the_tasks_succeed(evaluator: Evaluator) -> None:
+    """Meta-World's scripted policies reach success in every episode."""
+    evaluation = evaluator.evaluate(scripted(TASKS), env_step=5)
+    assert evaluation.success_rate == {"reach-v3": 1.0, "drawer-close-v3": 1.0}
+    assert evaluation.mean_success_rate == 1.0
+    assert evaluation.env_step == 5
+
+
+def test_results_equal_episodes_played_one_at_a_time(evaluator: Evaluator) -> None:
+    """Playing the tasks side by side gives each task's own success and return, over goals 0, 1, 2, ended at success."""
+    evaluation = evaluator.evaluate(scripted(TASKS), env_step=0)
+    for task in TASKS:
+        environment, policy = TaskEnvironment(task, 0), scripted((task,))
+        returns = []
+        for goal in range(3):
+            observation, rewards, is_over = environment.reset(goal), [], False
+            while not is_over:
+                outcome = environment.step(policy(observation[None].astype(np.float32))[0])
+                observation, is_over = outcome.observation, outcome.is_success or outcome.is_truncated
+                rewards.append(outcome.reward)
+            returns.append(sum(rewards))
+        assert evaluation.episode_return[task] == pytest.approx(float(np.mean(returns)))
+
+
+def test_the_same_policy_gets_the_same_answer_and_no_random_state_moves(evaluator: Evaluator) -> None:
+    """An evaluation draws nothing, so it can be repeated and disturbs no training."""
+    torch_before = torch.get_rng_state()
+    numpy_before = np.random.get_state(legacy=False)["state"]["key"].copy()  # noqa: NPY002
+    first = evaluator.evaluate(scripted(TASKS), env_step=0)
+    assert evaluator.evaluate(scripted(TASKS), env_step=0) == first
+    assert torch.equal(torch.get_rng_state(), torch_before)
+    now = np.random.get_state(legacy=False)["state"]["key"]  # noqa: NPY002
+    assert np.array_equal(now, numpy_before)
+
+
+def test_a_policy_that_stands_still_fails_at_the_horizon(evaluator: Evaluator) -> None:
+    """Nothing is solved by chance within 500 steps of no movement."""
+    calls = 0
+
+    def stand(observation: np.ndarray) -> np.ndarray:
+        nonlocal calls
+        calls += 1
+        return np.zeros((len(observation), 4), dtype=np.float32)
+
+    evaluation = evaluator.evaluate(stand, env_step=0)
+    assert evaluation.success_rate["reach-v3"] == 0.0
+    assert calls == 3 * 500
+
+
+def test_success_is_averaged_over_tasks() -> None:
+    """Every task weighs the same."""
+    evaluation = Evaluation(env_step=1, success_rate={"a": 1.0, "b": 0.5}, episode_return={"a": 0.0, "b": 0.0})
+    assert evaluation.mean_success_rate == 0.75
