@@ -26,7 +26,7 @@ def scaling(
     runs: options.Runs,
     *,
     metric: Annotated[str, typer.Option(help="A variable of the runs, such as dormant_fraction or success_rate.")],
-    network: Annotated[str | None, typer.Option(help="One network, or critic for both critics; all by default.")] = None,
+    network: Annotated[str | None, typer.Option(help="A network, or critic for both critics; all by default.")] = None,
     layer: Annotated[str | None, typer.Option(help="One layer, or a pattern.")] = None,
     parameter: Annotated[str | None, typer.Option(help="One parameter, or a pattern.")] = None,
     tau: Annotated[float | None, typer.Option(help="Dormancy threshold; 0.025 by default.")] = None,

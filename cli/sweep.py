@@ -14,7 +14,7 @@ from plastikit.errors import ConfigurationError
 def sweep(
     *,
     tasks: Annotated[
-        str, typer.Option(help="Task counts with commas between; a benchmark, or names joined by +, stands for its tasks.")
+        str, typer.Option(help="Task counts with commas between; or benchmarks, or names joined by + into one entry.")
     ] = "1,3,10",
     width: Annotated[str, typer.Option(help="Units in each hidden layer, with commas between.")] = "64,256",
     seeds: Annotated[int, typer.Option(help="Seeds of each combination: 3 means 0, 1 and 2.")] = 1,
@@ -82,4 +82,4 @@ def _whole(text: str) -> int:
     try:
         return int(text)
     except ValueError:
-        raise ConfigurationError(f"--width has {text!r}; give whole numbers with commas between, such as 64,256") from None
+        raise ConfigurationError(f"--width has {text!r}; give whole numbers with commas between: 64,256") from None

@@ -19,6 +19,8 @@ TASK: Final = "task"
 EVENT: Final = "event"
 RUN: Final = "run"
 
+DIMENSIONS: Final = frozenset({STEP, LAYER, PARAMETER, UNIT, NETWORK, TAU, GROUP, TASK, EVENT, RUN})
+
 DIAGNOSTICS: Final = "diagnostics"
 TRAINING: Final = "training"
 EVALUATION: Final = "evaluation"

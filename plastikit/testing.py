@@ -1,4 +1,4 @@
-"""For tests of code that stands on plastikit: runs with made-up values in the real layout, without training anything."""
+"""For tests of code that stands on plastikit: runs with made-up values in the real layout."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from plastikit.probes import PROBES
 from plastikit.record.provenance import provenance
+from plastikit.record.scalars import scalar_attrs
 from plastikit.record.store import RunStore
 from plastikit.record.table import Column, Table, Values
 from plastikit.schema import (
@@ -76,7 +77,9 @@ def write_synthetic_run(
     for record in range(records):
         progress = record / max(1, records - 1)
         row: dict[str, Values | float | str] = {
-            definition.variable: _values(definition, table, progress, task_count, width, generator)
+            definition.variable: _values(
+                definition, table, progress=progress, task_count=task_count, width=width, generator=generator
+            )
             for definition in definitions
         }
         step = record * interval
@@ -166,12 +169,13 @@ def _declare(store: RunStore, definitions: Sequence[Definition], tasks: list[str
     evaluation = store.table(EVALUATION)
     evaluation.extend_axis(TASK, {TASK: np.array(tasks)})
     for name in ("success_rate", "episode_return"):
-        evaluation.declare(name, Column(dims=(TASK,), attrs={"long_name": name.replace("_", " ")}))
+        evaluation.declare(name, Column(dims=(TASK,), attrs=scalar_attrs(name)))
 
 
 def _values(
     definition: Definition,
     table: Table,
+    *,
     progress: float,
     task_count: int,
     width: int,
@@ -179,18 +183,22 @@ def _values(
 ) -> Values:
     shape = [table.size(dim) for dim in definition.dims]
     noise = generator.uniform(0.9, 1.1, shape)
-    dormant = np.clip(0.04 * progress * width / 32 / task_count**0.5, 0, 0.9)
+    dormant = float(np.clip(0.04 * progress * width / 32 / task_count**0.5, 0, 0.9))
+    ceiling = float(min(width, 128 * task_count))
     name = definition.variable
+    values: Values
     if name.endswith("dormant_fraction"):
-        return np.clip(dormant * noise * np.linspace(0.2, 1, table.size(TAU)), 0, 1)
-    if name == "unit_activation":
-        return generator.exponential(1.0, shape) * (generator.uniform(size=shape) > dormant)
-    if name == "rank_ceiling":
-        return np.full(shape, float(min(width, 128 * task_count)))
-    if name in {"srank", "effective_rank"}:
-        return 0.8 * min(width, 128 * task_count) * (1 - 0.5 * progress) * noise
-    if "zero_fraction" in name:
-        return np.clip(dormant * noise, 0, 1)
-    if "norm" in name or "distance" in name:
-        return width**0.5 * (0.1 + progress) * noise
-    return 0.01 * noise
+        values = np.clip(dormant * noise * np.linspace(0.2, 1, table.size(TAU)), 0, 1)
+    elif name == "unit_activation":
+        values = generator.exponential(1.0, shape) * (generator.uniform(size=shape) > dormant)
+    elif name == "rank_ceiling":
+        values = np.full(shape, ceiling)
+    elif name in {"srank", "effective_rank"}:
+        values = 0.8 * ceiling * (1 - 0.5 * progress) * noise
+    elif "zero_fraction" in name:
+        values = np.clip(dormant * noise, 0, 1)
+    elif "norm" in name or "distance" in name:
+        values = width**0.5 * (0.1 + progress) * noise
+    else:
+        values = 0.01 * noise
+    return values

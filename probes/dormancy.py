@@ -18,8 +18,8 @@ TAUS: Final = (0.0, 0.001, 0.025, 0.1)
 _SOKAR: Final = "Sokar et al. 2023, The Dormant Neuron Phenomenon in Deep RL, arXiv:2302.12902, eq. 1"
 _PITFALLS: Final = (
     "Relative by design: shrinking every unit alike is invisible, and a few huge units make the rest dormant. "
-    "tau = 0 finds nothing with GELU, SiLU or tanh, which are never exactly 0. A small batch overcounts, and a batch of "
-    "more tasks gives each unit more chances to fire"
+    "tau = 0 finds nothing with GELU, SiLU or tanh, which are never exactly 0. A small batch overcounts, and a batch "
+    "of more tasks gives each unit more chances to fire"
 )
 _COST: Final = "one pass over the activations"
 
@@ -111,18 +111,16 @@ class DormantFraction:
         )
 
     def __call__(self, capture: Capture) -> Reading:
-        """Measure every layer of the capture; the network's fraction needs all of them."""
+        """Measure every layer of the capture; the network's fraction needs all that were computed."""
         activation = {layer: unit_activation(features) for layer, features in capture.features.items()}
         if not activation:
             return {}
         fractions = {layer: _fractions(means, self.taus) for layer, means in activation.items()}
-        units = {layer: means.numel() for layer, means in activation.items()}
-        dormant = torch.stack([fractions[layer] * units[layer] for layer in fractions]).sum(dim=0)
-        reading = {
-            "unit_activation": activation,
-            "dormant_fraction": fractions,
-            "network_dormant_fraction": {capture.network: dormant / sum(units.values())},
-        }
+        reading = {"unit_activation": activation, "dormant_fraction": fractions}
+        if not capture.unreadable:
+            units = {layer: means.numel() for layer, means in activation.items()}
+            dormant = torch.stack([fractions[layer] * units[layer] for layer in fractions]).sum(dim=0)
+            reading["network_dormant_fraction"] = {capture.network: dormant / sum(units.values())}
         if capture.groups:
             reading["group_dormant_fraction"] = {
                 layer: self._by_group(capture.features[layer], groups) for layer, groups in capture.groups.items()
@@ -147,7 +145,9 @@ def _fractions(activation: Tensor, taus: Sequence[float]) -> Float[Tensor, "tau"
 
 def _relative(activation: Tensor) -> Tensor:
     mean = activation.mean()
-    return torch.where(mean == 0, torch.zeros_like(activation), activation / mean)
+    score = torch.where(mean == 0, torch.zeros_like(activation), activation / mean)
+    # Finite activations whose mean overflows would all score 0.
+    return torch.where(torch.isfinite(mean), score, torch.nan)
 
 
 def _wide(dtype: torch.dtype) -> torch.dtype:

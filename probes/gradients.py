@@ -26,7 +26,8 @@ def gradient_norm(gradient: Float[Tensor, "..."]) -> Float[Tensor, ""]:
     >>> gradient_norm(torch.tensor([3.0, -4.0]))
     tensor(5.)
     """
-    return torch.linalg.vector_norm(gradient, dtype=_wide(gradient))
+    norm: Tensor = torch.linalg.vector_norm(gradient, dtype=_wide(gradient))
+    return norm
 
 
 def gradient_zero_fraction(gradient: Float[Tensor, "..."]) -> Float[Tensor, ""]:
@@ -79,17 +80,18 @@ class GradientNorm:
         )
 
     def __call__(self, capture: Capture) -> Reading:
-        """Measure every gradient there is."""
+        """Measure every gradient there is; the network's values need to know of all of its weights."""
         gradients = {name: gradient for name, gradient in capture.gradients.items() if gradient is not None}
         if not gradients:
             return {}
         norm = {name: gradient_norm(gradient) for name, gradient in gradients.items()}
         zero = {name: gradient_zero_fraction(gradient) for name, gradient in gradients.items()}
+        reading = {"gradient_norm": norm, "gradient_zero_fraction": zero}
+        if capture.weights - capture.gradients.keys():
+            return reading
         entries = sum(gradient.numel() for gradient in gradients.values())
         zeros = torch.stack([zero[name] * gradient.numel() for name, gradient in gradients.items()]).sum()
-        return {
-            "gradient_norm": norm,
-            "gradient_zero_fraction": zero,
+        return reading | {
             "network_gradient_norm": {capture.network: torch.linalg.vector_norm(torch.stack(list(norm.values())))},
             "network_gradient_zero_fraction": {capture.network: zeros / entries},
         }

@@ -46,7 +46,7 @@ class UpdateRatio:
                 "update_to_weight_ratio",
                 "update-to-weight ratio",
                 (PARAMETER,),
-                "Norm of the change that the optimizer's step makes to a parameter, over the parameter's norm before it.",
+                "Norm of the change that the optimizer's step makes to a parameter, over its norm before the step.",
             ),
             _passport(
                 "network_update_to_weight_ratio",
@@ -58,13 +58,13 @@ class UpdateRatio:
         )
 
     def __call__(self, capture: Capture) -> Reading:
-        """Compare every parameter with itself before the update."""
+        """Compare every parameter with itself before the update; the network's value needs all of its weights."""
         pairs = {name: (capture.parameters[name], after) for name, after in capture.updated.items()}
         if not pairs:
             return {}
         reading = {"update_to_weight_ratio": {name: update_to_weight_ratio(*pair) for name, pair in pairs.items()}}
         weights = [_norms(*pair) for name, pair in pairs.items() if name in capture.weights]
-        if not weights:
+        if not weights or len(weights) < len(capture.weights):
             return reading
         update, weight = (torch.linalg.vector_norm(torch.stack(norms)) for norms in zip(*weights, strict=True))
         whole = torch.where(weight > 0, update / weight, torch.nan)
@@ -86,8 +86,8 @@ def _passport(variable: str, long_name: str, dims: tuple[str, ...], description:
         dims=dims,
         description=description,
         valid_range="[0, inf)",
-        pitfalls="Includes weight decay and momentum: it is the optimizer's step, not the gradient. A parameter of norm 0 "
-        "before the step, such as a fresh bias, is NaN",
+        pitfalls="Includes weight decay and momentum: it is the optimizer's step, not the gradient. A parameter of "
+        "norm 0 before the step, such as a fresh bias, is NaN",
         reference="",
         cost="a copy of the parameters before the step and one pass after it",
     )

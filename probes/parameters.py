@@ -25,7 +25,8 @@ def weight_norm(parameter: Float[Tensor, "..."]) -> Float[Tensor, ""]:
     >>> weight_norm(torch.tensor([[3.0, 4.0]]))
     tensor(5.)
     """
-    return torch.linalg.vector_norm(parameter, dtype=_wide(parameter))
+    norm: Tensor = torch.linalg.vector_norm(parameter, dtype=_wide(parameter))
+    return norm
 
 
 def weight_rms(parameter: Float[Tensor, "..."]) -> Float[Tensor, ""]:
@@ -48,7 +49,8 @@ def distance_from_init(parameter: Float[Tensor, "..."], initial: Float[Tensor, "
     tensor(1.)
     """
     wide = _wide(parameter)
-    return torch.linalg.vector_norm(parameter.to(wide) - initial.to(wide))
+    distance: Tensor = torch.linalg.vector_norm(parameter.to(wide) - initial.to(wide))
+    return distance
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,8 @@ class WeightNorm:
 
 
 def _joined(norms: Iterable[Tensor]) -> Tensor:
-    return torch.linalg.vector_norm(torch.stack(list(norms)))
+    joined: Tensor = torch.linalg.vector_norm(torch.stack(list(norms)))
+    return joined
 
 
 def _wide(parameter: Tensor) -> torch.dtype:

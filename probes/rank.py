@@ -90,11 +90,11 @@ class FeatureRank:
                 long_name="srank",
                 units="1",
                 dims=(LAYER,),
-                description="Smallest k such that the k largest singular values of the features sum to at least 1 - delta "
-                "of all. Not centred; counts from 1.",
+                description="Smallest k such that the k largest singular values of the features sum to at least 1 - "
+                "delta of all. Not centred; counts from 1.",
                 valid_range="[1, rank_ceiling]; 0 where all features are 0",
-                pitfalls="Capped at min(samples, units): read it beside rank_ceiling. The same rule over squared singular "
-                "values is the PCA rank and gives smaller numbers",
+                pitfalls="Capped at min(samples, units): read it beside rank_ceiling. The same rule over squared "
+                "singular values is the PCA rank and gives smaller numbers",
                 reference="Kumar et al. 2021, Implicit Under-Parameterization, arXiv:2010.14498",
                 cost=_COST,
                 parameters={"delta": self.delta, "centred": False},
@@ -107,8 +107,8 @@ class FeatureRank:
                 dims=(LAYER,),
                 description="Exponential of the entropy of the singular values over their sum. Not centred.",
                 valid_range="[1, rank_ceiling]; 0 where all features are 0",
-                pitfalls="Capped at min(samples, units); a large mean activation alone lowers it, since features are not "
-                "centred",
+                pitfalls="Capped at min(samples, units); a large mean activation alone lowers it, since features are "
+                "not centred",
                 reference="Roy & Vetterli 2007, The effective rank: a measure of effective dimensionality, EUSIPCO",
                 cost=_COST,
                 parameters={"centred": False},

@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Hashable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import numpy as np
 import xarray as xr
@@ -49,14 +49,19 @@ def read_attributes(path: Location) -> dict[str, Any]:
     if not place.exists():
         raise NotARunError(f"{path} does not exist; give the path of a run, a folder that ends in .zarr")
     try:
-        attributes = json.loads((place / "zarr.json").read_text(encoding="utf-8")).get("attributes", {})
+        root = json.loads((place / "zarr.json").read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, UnicodeDecodeError):
-        attributes = {}
-    if not isinstance(attributes.get("schema_version"), int):
+        root = None
+    attributes = root.get("attributes") if isinstance(root, dict) else None
+    if not isinstance(attributes, dict) or not isinstance(attributes.get("schema_version"), int):
         inside = find_runs(place) if place.is_dir() else []
-        hint = f"it holds {len(inside)} runs, such as {inside[0]}" if inside else "a run is a folder that ends in .zarr"
+        hint = (
+            f"it holds {len(inside)} runs, such as {inside[0]}: use open_runs"
+            if inside
+            else "a run is a folder that ends in .zarr"
+        )
         raise NotARunError(f"{path} is not a plastikit run; {hint}")
-    return cast("dict[str, Any]", attributes)
+    return attributes
 
 
 def find_runs(directory: Location) -> list[Path]:
@@ -81,12 +86,9 @@ def open_runs(paths: Location | Iterable[Location]) -> xr.DataTree:
     runs = [open_run(place) for place in places]
     names = _names(places)
     _check_definitions(dict(zip(names, runs, strict=True)))
-    attributes = [run.attrs for run in runs]
+    attributes = [{str(name): value for name, value in run.attrs.items()} for run in runs]
     coordinates = _run_coordinates(names, attributes)
-    groups = {
-        f"/{group}": _join([cast("xr.Dataset", run[group].to_dataset()) for run in runs], coordinates)
-        for group in _JOINED
-    }
+    groups = {f"/{group}": _join([run[group].to_dataset() for run in runs], coordinates) for group in _JOINED}
     root = xr.Dataset(
         coords=coordinates,
         attrs={"schema_version": SCHEMA_VERSION, "runs": dict(zip(names, attributes, strict=True))},
@@ -104,7 +106,9 @@ def _places(paths: Location | Iterable[Location]) -> list[Path]:
     else:
         found = [Path(paths)]
     if not found:
-        raise NotARunError(f"no run found at {paths}; give a folder that holds runs, or a pattern such as 'runs/*.zarr'")
+        raise NotARunError(
+            f"no run found at {paths}; give a folder that holds runs, or a pattern such as 'runs/*.zarr'"
+        )
     return found
 
 
@@ -141,8 +145,10 @@ def _join(datasets: list[xr.Dataset], coordinates: Mapping[str, Any]) -> xr.Data
         }
         for name, dim in of_labels.items()
     }
+    # As variables: concat refuses a coordinate that one of the runs lacks.
+    plain = {name for dataset in prepared for name in dataset.coords if name not in dataset.indexes}
     joined = xr.concat(
-        [dataset.drop_vars(of_labels, errors="ignore") for dataset in prepared],
+        [dataset.drop_vars(of_labels, errors="ignore").reset_coords() for dataset in prepared],
         dim=RUN,
         join="outer",
         data_vars="all",
@@ -154,7 +160,7 @@ def _join(datasets: list[xr.Dataset], coordinates: Mapping[str, Any]) -> xr.Data
         name: (dim, np.array([known[name][label] for label in _labels(joined, dim)], dtype=object))
         for name, dim in of_labels.items()
     }
-    return joined.assign_coords(coordinates).assign_coords(labels)
+    return joined.set_coords(plain - of_labels.keys()).assign_coords(coordinates).assign_coords(labels)
 
 
 def _prepare(dataset: xr.Dataset, layers: list[str]) -> xr.Dataset:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from importlib import metadata
+from pathlib import Path
 from typing import Final
 
 _PACKAGES: Final = ("plastikit", "torch", "numpy", "zarr", "xarray", "metaworld", "gymnasium", "mujoco")
@@ -38,10 +39,10 @@ def _versions() -> dict[str, str]:
 
 def _commit() -> str | None:
     """The commit of the user's own code: of the folder that holds the running script, where that is a checkout."""
-    folder = os.path.dirname(os.path.abspath(sys.argv[0])) if sys.argv and sys.argv[0] else os.getcwd()
+    folder = Path(sys.argv[0]).resolve().parent if sys.argv and sys.argv[0] else Path.cwd()
     try:
         answer = subprocess.run(  # noqa: S603  the arguments are constants but for the folder
-            ["git", "-C", folder, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],  # noqa: S607
+            ["git", "-C", os.fspath(folder), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],  # noqa: S607
             capture_output=True,
             text=True,
             timeout=5,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -51,10 +50,16 @@ class RunStore:
         """
         self.path = path
         configuration = _plain(configuration, "metadata")
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.mkdir()
+        except NotADirectoryError:
+            raise ConfigurationError(f"{path} lies inside a file; choose a path whose folders are folders") from None
         except FileExistsError:
+            if not path.exists():
+                raise ConfigurationError(
+                    f"{path.parent} is no folder, so no run can lie in it; choose another path"
+                ) from None
             raise StoreExistsError(
                 f"{path} exists already and is left untouched; choose another path, or delete it first"
             ) from None
@@ -124,19 +129,25 @@ class RunStore:
         """Write what is left and say how the run ended; a second call changes nothing."""
         if self.state != RUNNING:
             return
-        self._attributes["state"] = state
-        self._attributes["provenance"]["ended"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        running = self._attributes
+        ended = {"ended": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
+        self._attributes = running | {"state": state, "provenance": running["provenance"] | ended}
         if error is not None:
             self._attributes["error"] = error
-        self.commit()
+        try:
+            self.commit()
+        except BaseException:
+            # Interrupted, or out of space: the run is as open as it was, and can be closed again.
+            self._attributes = running
+            raise
 
 
 def _plain(value: Any, name: str) -> Any:
     """``value`` in JSON's own types; NumPy's numbers and paths are turned into them."""
     if value is None or isinstance(value, str | bool | int | float):
         return value
-    if isinstance(value, np.generic):
-        return value.item()
+    if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0):
+        return _plain(value.item(), name)
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, Mapping):
@@ -144,7 +155,7 @@ def _plain(value: Any, name: str) -> Any:
     if isinstance(value, list | tuple | set | np.ndarray):
         return [_plain(entry, f"{name}[{position}]") for position, entry in enumerate(value)]
     raise ConfigurationError(
-        f"{name} is {type(value).__name__}, which a store cannot hold; "
+        f"{name} is a {type(value).__name__}, which a store cannot hold; "
         "give numbers, texts, and lists or mappings of them"
     )
 
@@ -159,4 +170,4 @@ def mark(path: Path, state: str, *, error: str) -> None:
 def _replace_root(path: Path, root: Mapping[str, Any]) -> None:
     fresh = path / "zarr.json.partial"
     fresh.write_text(json.dumps(root, indent=1), encoding="utf-8")
-    os.replace(fresh, path / "zarr.json")
+    fresh.replace(path / "zarr.json")

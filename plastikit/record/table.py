@@ -13,7 +13,7 @@ import zarr
 from zarr.core.buffer import default_buffer_prototype
 
 from plastikit.errors import ConfigurationError
-from plastikit.schema import Scalar
+from plastikit.schema import DIMENSIONS, Scalar
 
 Values = npt.NDArray[Any]
 
@@ -62,8 +62,19 @@ class Table:
         return int(self._last[self.leading]) if self.rows else None
 
     def declare(self, name: str, column: Column) -> None:
-        """Make ``name`` known; a second declaration of the same column changes nothing."""
-        self._columns.setdefault(name, column)
+        """Make ``name`` known; a second declaration of the same column changes nothing.
+
+        Raises:
+            ConfigurationError: the name cannot stand on disk, is taken, or has other dimensions than before.
+        """
+        known = self._columns.get(name)
+        if known is None:
+            self._check_name(name)
+            self._columns[name] = column
+        elif known.dims != column.dims or known.coordinate != column.coordinate:
+            raise ConfigurationError(
+                f"{name!r} was {_shape(known)} before and is {_shape(column)} now; give the two different names"
+            )
 
     def extend_axis(self, dim: str, coordinates: Mapping[str, Values]) -> None:
         """Add entries at the end of ``dim``: the same number in each of its coordinates."""
@@ -84,10 +95,13 @@ class Table:
         return next((len(values) for values in self.axis(dim).values()), 0)
 
     def append(self, index: int, values: Mapping[str, Values]) -> None:
-        """Add a row at ``index``, or add ``values`` to the last row where that has the same index."""
-        unknown = values.keys() - self._columns.keys()
-        if unknown:
-            raise KeyError(f"columns {sorted(unknown)} were not declared; there is {sorted(self._columns)}")
+        """Add a row at ``index``, or add ``values`` to the last row where that has the same index.
+
+        Raises:
+            ConfigurationError: ``index`` is smaller than the last.
+        """
+        for name, value in values.items():
+            self._check_shape(name, value)
         last = self.last_index
         if last is not None and index < last:
             raise ConfigurationError(
@@ -113,8 +127,8 @@ class Table:
                 column = self._columns.get(name, Column(dtype="int64"))
                 array = self._resized(name, column, stop)
                 array[start:stop] = self._stack(name, column, array.shape[1:])
-            self._rows_on_disk = stop
-            self.pending.clear()
+            # In one line: an interrupt between the two would lose rows, or write them twice.
+            self._rows_on_disk, self.pending = stop, []
         self._grown.clear()
         coordinates = [name for dim, axis in self._axes.items() for name in axis if name != dim]
         coordinates += [name for name, column in self._columns.items() if column.coordinate]
@@ -130,13 +144,27 @@ class Table:
             **{f"{name}/{key}": _document(array) for key, array in self._arrays.items()},
         }
 
+    def _check_name(self, name: str) -> None:
+        if not name or name.split() != [name] or "/" in name or name.startswith((".", "__")) or name == "zarr.json":
+            raise ConfigurationError(
+                f"{name!r} cannot name a variable of a run; use letters, digits and underscores, such as critic_loss"
+            )
+        if name == self.leading or name in DIMENSIONS or any(name in axis for axis in self._axes.values()):
+            raise ConfigurationError(f"{name!r} is the name of a dimension or of its coordinate; choose another name")
+
+    def _check_shape(self, name: str, value: Values) -> None:
+        sizes = tuple(self.size(dim) for dim in self._columns[name].dims)
+        if value.ndim != len(sizes) or any(given > size for given, size in zip(value.shape, sizes, strict=True)):
+            raise ValueError(f"{name} has shape {value.shape}, where its dimensions have the sizes {sizes}")
+
     def _stack(self, name: str, column: Column, shape: tuple[int, ...]) -> Values:
         dtype = object if column.dtype == "str" else column.dtype
         stacked = np.full((len(self.pending), *shape), column.missing, dtype=dtype)
         for position, row in enumerate(self.pending):
             if name in row:
                 value = row[name]
-                stacked[(position, *(slice(0, size) for size in value.shape))] = value
+                place: tuple[int | slice, ...] = (position, *(slice(0, size) for size in value.shape))
+                stacked[place] = value
         return stacked
 
     def _resized(self, name: str, column: Column, rows: int) -> zarr.Array[Any]:
@@ -169,7 +197,14 @@ class Table:
             fill_value=column.missing,
             dimension_names=dims,
             attributes=dict(column.attrs or {}),
+            # All that lies here is ours; an interrupt may have left the array behind without our knowing.
+            overwrite=True,
         )
+
+
+def _shape(column: Column) -> str:
+    dims = f"one number for each {' and '.join(column.dims)}" if column.dims else "one number"
+    return f"{dims}, a coordinate" if column.coordinate else dims
 
 
 def _document(array: zarr.Array[Any]) -> Any:

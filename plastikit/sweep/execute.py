@@ -83,7 +83,8 @@ def execute(
     """Carry out ``runs``, each into its own store in ``directory``.
 
     Runs that an earlier sweep finished, or that failed in it, are left as they are. The record of a run that was cut
-    off moves to ``set-aside`` and the run begins anew. A run that fails keeps its record, with its error, and stops no other.
+    off moves to ``set-aside`` and the run begins anew. A run that fails keeps its record, with its error, and stops no
+    other.
 
     Args:
         runs: What to do, as ``plan`` gives it.
@@ -106,19 +107,20 @@ def execute(
         if todo:
             at_once = max(1, min(jobs or cores, len(todo)))
             threads = max(1, cores // at_once)
-            waiting = sorted(todo, key=lambda run: run.weight)
-            _work_off(waiting, place, at_once, threads, probe_interval, ledger)
+            waiting = [
+                replace(run, config=replace(run.config, threads=threads))
+                for run in sorted(todo, key=lambda run: run.weight)
+            ]
+            _work_off(waiting, place, at_once, probe_interval, ledger)
     return Outcome(finished=tuple(sorted(ledger.finished)), failed=ledger.failed)
 
 
-def _work_off(
-    waiting: list[PlannedRun], place: Path, at_once: int, threads: int, probe_interval: int, ledger: _Ledger
-) -> None:
+def _work_off(waiting: list[PlannedRun], place: Path, at_once: int, probe_interval: int, ledger: _Ledger) -> None:
     active: list[_Worker] = []
     try:
         while waiting or active:
             while waiting and len(active) < at_once:
-                active.append(_start(waiting.pop(), place, threads, probe_interval))
+                active.append(_start(waiting.pop(), place, probe_interval))
                 ledger.tell(Update(name=active[-1].run.name, state=RUNNING))
             connection.wait([end for worker in active for end in (worker.messages, worker.process.sentinel)])
             for worker in list(active):
@@ -131,13 +133,11 @@ def _work_off(
         _stop(active)
 
 
-def _start(run: PlannedRun, place: Path, threads: int, probe_interval: int) -> _Worker:
+def _start(run: PlannedRun, place: Path, probe_interval: int) -> _Worker:
     context = get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
     path = place / f"{run.name}.zarr"
-    process = context.Process(
-        target=work, args=(replace(run.config, threads=threads), path, probe_interval, theirs), name=run.name
-    )
+    process = context.Process(target=work, args=(run.config, path, probe_interval, theirs), name=run.name)
     process.start()
     theirs.close()
     return _Worker(run, process, ours)

@@ -1,19 +1,21 @@
-"""Sees one network: hooks that exist on due steps alone, and what they saw as a capture."""
+"""Sees one network: hooks that exist on due steps alone, and what they saw as features."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
+from torch.utils.weak import WeakTensorKeyDictionary
 
-from plastikit.watch.layers import Layer, produced_axis, unit_axis
-from plastikit.watch.probe import Capture, Needs
+from plastikit.errors import UnitAxisError
+from plastikit.watch.layers import Layer, parameter_kinds, produced_axis, unit_axis
 
-Groups = Callable[..., Tensor]
+Groups = Callable[..., Any]
 """From a forward's inputs to one integer per sample: the group, such as the task, that it belongs to."""
 
 
@@ -24,13 +26,31 @@ class _Seen:
     output: Tensor
     version: int
     axis: int
+    is_of_whole: bool
+    """Whether it was computed inside a forward of the whole network."""
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What the last forward showed. Tensors are detached, and not to be written to."""
+
+    features: dict[str, Tensor]
+    """Post-activations of each layer, [sample, unit]."""
+    groups: dict[str, Tensor]
+    """The group of each sample of a layer, [sample]."""
+    unreadable: frozenset[str]
+    """Layers whose output was written into since; they are left out."""
+    problems: list[str]
+    """What could not be measured and why, a sentence fragment each."""
 
 
 class NetworkWatch:
     """One network under watch: which layers and parameters it has, and what they showed last.
 
     ``arm`` sets the hooks, ``disarm`` removes every one of them. The forward that counts is the last one with
-    gradients enabled; forwards without them (targets, evaluation) are not looked at unless ``sees_all``.
+    gradients enabled; forwards without them (targets, evaluation) are not looked at unless ``sees_all``. A forward of
+    the whole network counts before calls of its parts alone, such as those of a second network that shares them or
+    of activation checkpointing.
     """
 
     def __init__(
@@ -46,25 +66,36 @@ class NetworkWatch:
         self.name = name
         self.layers = layers
         self.model = model
+        self.prefix = prefix
         self.units: dict[str, int] = {}
         self.is_paused = False
+        self.named = {f"{prefix}{path}": parameter for path, parameter in model.named_parameters()}
+        self.kinds = {f"{prefix}{path}": kind for path, kind in parameter_kinds(model).items()}
+        self.weights = frozenset(name for name, kind in self.kinds.items() if kind == "weight")
         self._sees_all = sees_all
-        self.prefix = prefix
         self._groups_of = groups
+        self._groups: Tensor | None = None
         self._handles: list[RemovableHandle] = []
-        self._axes: dict[str, int] = {}
-        self._produced: dict[int, tuple[Tensor, int]] = {}
+        self._produced = WeakTensorKeyDictionary()
         self._seen: dict[str, _Seen] = {}
         self._calls: dict[str, int] = {}
-        self._groups: Tensor | None = None
+        self._kept: tuple[dict[str, _Seen], Tensor | None] | None = None
         self._is_inside = False
-        self.named = {f"{prefix}{path}": parameter for path, parameter in model.named_parameters()}
-        self.weights = frozenset(name for name, tensor in self.named.items() if parameter_kind(name, tensor) == "weight")
 
     @property
     def is_armed(self) -> bool:
         """Whether hooks are on the network."""
         return bool(self._handles)
+
+    @property
+    def has_kept(self) -> bool:
+        """Whether a sight is kept back from further forwards."""
+        return self._kept is not None
+
+    @property
+    def has_seen_whole(self) -> bool:
+        """Whether a forward of the whole network was seen."""
+        return any(seen.is_of_whole for seen in self._seen.values())
 
     @property
     def _is_looking(self) -> bool:
@@ -74,58 +105,62 @@ class NetworkWatch:
         """Set the hooks for the next forwards; on a network that is armed, nothing."""
         if self.is_armed:
             return
-        self._seen.clear()
         self._handles = [
             self.model.register_forward_pre_hook(self._enter, with_kwargs=True),
             self.model.register_forward_hook(self._leave, always_call=True),
-        ]
-        if not self._axes:
-            # Once: who produced which tensor tells the unit axis of the layers behind it.
-            self._handles += [
+            *(
                 module.register_forward_hook(self._note_producer)
                 for module in self.model.modules()
                 if not any(module.children())
-            ]
-        self._handles += [layer.module.register_forward_hook(self._hook(layer)) for layer in self.layers]
+            ),
+            *(layer.module.register_forward_hook(self._hook(layer)) for layer in self.layers),
+        ]
 
     def disarm(self) -> None:
         """Remove the hooks and let go of every activation."""
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
-        self._seen.clear()
-        self._produced.clear()
-        self._groups = None
         self._is_inside = False
+        self.release()
+        self.forget()
 
-    def capture(
-        self,
-        needs: Needs,
-        *,
-        parameters: Mapping[str, Tensor],
-        initial: Mapping[str, Tensor],
-        updated: Mapping[str, Tensor],
-    ) -> tuple[Capture, list[str]]:
-        """What was seen, and the labels of layers that somebody wrote into since, which are left out."""
-        fresh = {label: seen for label, seen in self._seen.items() if seen.output._version == seen.version}
-        stale = [label for label in self._seen if label not in fresh]
-        features = {label: _features(seen) for label, seen in fresh.items()} if Needs.FEATURES in needs else {}
-        gradients = (
-            {name: None if tensor.grad is None else tensor.grad.detach() for name, tensor in self.named.items()}
-            if Needs.GRADIENTS in needs
-            else {}
-        )
-        groups = {label: self._per_sample(matrix.shape[0]) for label, matrix in features.items()}
-        return Capture(
-            network=self.name,
-            features=features,
-            groups={label: given for label, given in groups.items() if given is not None},
-            parameters=parameters,
-            initial=initial,
-            gradients=gradients,
-            updated=updated,
-            weights=self.weights,
-        ), stale
+    def forget(self) -> None:
+        """Let go of what was seen: it belongs to an update that is done."""
+        self._seen.clear()
+        self._groups = None
+
+    def keep(self, *, nothing: bool = False) -> None:
+        """Hold on to what was seen until ``release``, whatever forwards follow; or to having seen nothing."""
+        self._kept = ({}, None) if nothing else (dict(self._seen), self._groups)
+
+    def release(self) -> None:
+        """Let go of what was kept."""
+        self._kept = None
+
+    def sight(self) -> Sight:
+        """What was kept or, where nothing was, what the last forward that counts showed."""
+        all_seen, given = self._kept or (self._seen, self._groups)
+        fresh = {label: seen for label, seen in all_seen.items() if _version(seen.output) == seen.version}
+        unreadable = frozenset(all_seen.keys() - fresh)
+        problems = [
+            f"layer {label} was written into after it was computed, such as by an in-place function; it is not measured"
+            for label in sorted(unreadable)
+        ]
+        groups = {}
+        for label, seen in fresh.items():
+            if given is None:
+                break
+            per_row = _per_row(seen, given)
+            if per_row is None:
+                problems.append(
+                    f"layer {label} put out a tensor of shape {tuple(seen.output.shape)}, which does not begin with "
+                    "the samples that groups name; it is not measured by group"
+                )
+            else:
+                groups[label] = per_row
+        features = {label: _features(seen) for label, seen in fresh.items()}
+        return Sight(features, groups, unreadable, problems)
 
     def snapshot(self) -> dict[str, Tensor]:
         """A copy of the parameters as they stand."""
@@ -135,6 +170,10 @@ class NetworkWatch:
         """The parameters themselves, detached: for measuring at once."""
         return {name: parameter.detach() for name, parameter in self.named.items()}
 
+    def gradients(self) -> dict[str, Tensor | None]:
+        """The gradients themselves, detached; None where there is none."""
+        return {name: None if tensor.grad is None else tensor.grad.detach() for name, tensor in self.named.items()}
+
     def _enter(self, _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if not self._is_looking:
             return
@@ -142,34 +181,47 @@ class NetworkWatch:
         self._calls.clear()
         self._seen.clear()
         if self._groups_of is not None:
-            self._groups = self._groups_of(*args, **kwargs)
+            self._groups = torch.as_tensor(self._groups_of(*args, **kwargs)).detach().reshape(-1)
 
     def _leave(self, _module: nn.Module, _args: object, _output: object) -> None:
         self._is_inside = False
-        self._produced.clear()
 
     def _note_producer(self, module: nn.Module, args: tuple[Any, ...], output: object) -> None:
-        if not isinstance(output, Tensor):
+        if not self._is_looking or not isinstance(output, Tensor):
             return
-        given = self._produced.get(id(args[0]), (None, None))[1] if args else None
+        given = self._produced.get(args[0]) if args and isinstance(args[0], Tensor) else None
         axis = produced_axis(module, given, output)
-        if axis is not None:
-            # The tensor is held so that its id stays its own while the forward runs.
-            self._produced[id(output)] = (output, axis)
+        if axis is None:
+            self._produced.pop(output, None)
+        else:
+            self._produced[output] = axis
 
     def _hook(self, layer: Layer) -> Callable[..., None]:
         def note(_module: nn.Module, _args: object, output: object) -> None:
-            if not self._is_looking or not isinstance(output, Tensor):
+            if not self._is_looking:
                 return
+            if not isinstance(output, Tensor):
+                raise UnitAxisError(
+                    f"layer {layer.path!r} puts out a {type(output).__name__}, where one tensor was expected; "
+                    "name a module inside or behind it: layers=['name', ...]"
+                )
             label = self._label(layer.path)
-            axis = self._axes.get(label)
-            if axis is None:
-                axis = unit_axis(layer, output, self._produced.get(id(output), (None, None))[1])
-                self._axes[label] = axis
-                self.units[label] = output.shape[axis]
-            self._seen[label] = _Seen(output.detach(), output._version, axis)
+            known = self._seen.get(label)
+            if known is not None and known.is_of_whole and not self._is_inside:
+                return
+            axis = unit_axis(layer, output, self._produced.get(output))
+            self._check_units(label, output.shape[axis])
+            self._seen[label] = _Seen(output.detach(), _version(output), axis, self._is_inside)
 
         return note
+
+    def _check_units(self, label: str, units: int) -> None:
+        known = self.units.setdefault(label, units)
+        if known != units:
+            raise UnitAxisError(
+                f"layer {label!r} puts out {units} units, where it put out {known} before; a layer has one width: "
+                "watch modules that are called with one width only, layers=['name', ...]"
+            )
 
     def _label(self, path: str) -> str:
         """The layer's name; the second and later calls of a re-used module in one forward are told apart."""
@@ -178,18 +230,18 @@ class NetworkWatch:
         call = self._calls[path] = self._calls.get(path, 0) + 1
         return f"{self.prefix}{path}" + (f"#{call}" if call > 1 else "")
 
-    def _per_sample(self, samples: int) -> Tensor | None:
-        """The group of each row of a layer; a sample that spans several rows (time, space) lends them its group."""
-        if self._groups is None or samples % self._groups.numel():
-            return None
-        return self._groups.repeat_interleave(samples // self._groups.numel())
+
+def _version(tensor: Tensor) -> int:
+    """Goes up with each write into the tensor; inference tensors do not count them."""
+    return -1 if tensor.is_inference() else tensor._version
 
 
-def parameter_kind(name: str, parameter: Tensor) -> str:
-    """``weight``, ``bias`` or ``gain`` (of a normalisation)."""
-    if name.rsplit(".", 1)[-1].endswith("bias"):
-        return "bias"
-    return "weight" if parameter.ndim >= 2 else "gain"
+def _per_row(seen: _Seen, groups: Tensor) -> Tensor | None:
+    """The group of each row of a layer; a sample that spans several rows (time, space) lends them its group."""
+    moved = seen.output.movedim(seen.axis, -1)
+    if moved.ndim < 2 or moved.shape[0] != groups.numel():
+        return None
+    return groups.to(moved.device).repeat_interleave(math.prod(moved.shape[1:-1]))
 
 
 def _features(seen: _Seen) -> Tensor:

@@ -1,4 +1,4 @@
-"""Which modules of a model are layers to watch, and which axis of their output counts the units."""
+"""What of a model is watched: which modules are layers, which axis counts their units, which parameters are weights."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 
 from torch import Tensor, nn
 
-from plastikit.errors import NothingToWatchError, UnitAxisError, UnknownNameError
+from plastikit.errors import ConfigurationError, NothingToWatchError, UnitAxisError, UnknownNameError
 
 Layers = str | Sequence[str] | Mapping[str, int]
 """``"auto"``; names or patterns of modules; or a mapping of those to the axis that counts the units."""
@@ -49,29 +49,36 @@ _CONVOLUTIONS: Final = {
     nn.ConvTranspose2d: -3,
     nn.ConvTranspose3d: -4,
 }
+_CHANNELS_SECOND: Final = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm, nn.GroupNorm)
+_NORMALISATIONS: Final = (
+    *_CHANNELS_SECOND,
+    nn.InstanceNorm1d,
+    nn.InstanceNorm2d,
+    nn.InstanceNorm3d,
+    nn.LayerNorm,
+    nn.RMSNorm,
+)
 _KEEPS_AXIS: Final = (
     *ACTIVATIONS,
+    *_NORMALISATIONS,
     nn.Identity,
     nn.Dropout,
     nn.Dropout1d,
     nn.Dropout2d,
     nn.Dropout3d,
     nn.AlphaDropout,
-    nn.BatchNorm1d,
-    nn.BatchNorm2d,
-    nn.BatchNorm3d,
-    nn.GroupNorm,
-    nn.InstanceNorm1d,
-    nn.InstanceNorm2d,
-    nn.InstanceNorm3d,
-    nn.LayerNorm,
-    nn.RMSNorm,
     nn.MaxPool1d,
     nn.MaxPool2d,
     nn.MaxPool3d,
     nn.AvgPool1d,
     nn.AvgPool2d,
     nn.AvgPool3d,
+    nn.AdaptiveAvgPool1d,
+    nn.AdaptiveAvgPool2d,
+    nn.AdaptiveAvgPool3d,
+    nn.AdaptiveMaxPool1d,
+    nn.AdaptiveMaxPool2d,
+    nn.AdaptiveMaxPool3d,
 )
 
 
@@ -94,9 +101,15 @@ def find_layers(model: nn.Module, layers: Layers = AUTO) -> list[Layer]:
     ``"auto"`` takes every activation module.
 
     Raises:
-        NothingToWatchError: ``"auto"`` finds no activation module.
+        ConfigurationError: ``model`` is no module.
+        NothingToWatchError: ``"auto"`` finds no activation module, or ``layers`` names none.
         UnknownNameError: a name or pattern fits no module.
     """
+    if not isinstance(model, nn.Module):
+        raise ConfigurationError(
+            f"the model is a {type(model).__name__}, where a torch module was expected; "
+            "give a torch.nn.Module, or a mapping of names to modules"
+        )
     modules = {path: module for path, module in model.named_modules() if path}
     if layers == AUTO:
         found = [
@@ -112,6 +125,8 @@ def find_layers(model: nn.Module, layers: Layers = AUTO) -> list[Layer]:
         return found
     patterns = [layers] if isinstance(layers, str) else list(layers)
     axes: Mapping[str, int] = layers if isinstance(layers, Mapping) else {}
+    if not patterns:
+        raise NothingToWatchError(f"layers is empty; name some of: {_listed(modules)}, or say 'auto'")
     chosen: dict[str, Layer] = {}
     for pattern in patterns:
         matches = [path for path in modules if fnmatch.fnmatchcase(path, pattern)]
@@ -133,6 +148,8 @@ def produced_axis(module: nn.Module, given: int | None, output: Tensor) -> int |
     for kind, axis in _CONVOLUTIONS.items():
         if isinstance(module, kind):
             return axis
+    if isinstance(module, _CHANNELS_SECOND) and given is None:
+        return 1 - output.ndim
     if isinstance(module, _KEEPS_AXIS):
         return given
     if isinstance(module, nn.Flatten) and output.ndim == 2:
@@ -144,18 +161,42 @@ def unit_axis(layer: Layer, output: Tensor, produced: int | None) -> int:
     """The unit axis of a layer's output, from the end.
 
     Raises:
-        UnitAxisError: neither the user nor the producing module tells, and the output is more than [sample, unit].
+        UnitAxisError: neither the user nor the producing module tells, and the output is not [sample, unit]; or it
+            has no such axis as the user said.
     """
     if layer.unit_axis is not None:
-        return layer.unit_axis if layer.unit_axis < 0 else layer.unit_axis - output.ndim
+        axis = layer.unit_axis if layer.unit_axis < 0 else layer.unit_axis - output.ndim
+        if not -output.ndim <= axis < 0:
+            raise UnitAxisError(
+                f"layer {layer.path!r} puts out a tensor of shape {tuple(output.shape)}, which has no axis "
+                f"{layer.unit_axis}; give one of its {output.ndim} axes: layers={{{layer.path!r}: axis}}"
+            )
+        return axis
     if produced is not None:
         return produced
     if output.ndim == 2:
         return -1
     raise UnitAxisError(
-        f"layer {layer.path!r} puts out a tensor of shape {tuple(output.shape)}, and what produced it does not tell which "
-        f"axis counts its units; say so: layers={{{layer.path!r}: axis}}"
+        f"layer {layer.path!r} puts out a tensor of shape {tuple(output.shape)}, and what produced it does not tell "
+        f"which axis counts its units; say so: layers={{{layer.path!r}: axis}}"
     )
+
+
+def parameter_kinds(model: nn.Module) -> dict[str, str]:
+    """``weight``, ``bias`` or ``gain`` (of a normalisation, or a lone vector) for the name of each parameter."""
+    gains = {
+        id(parameter)
+        for module in model.modules()
+        if isinstance(module, _NORMALISATIONS)
+        for parameter in module.parameters(recurse=False)
+    }
+
+    def kind(name: str, parameter: nn.Parameter) -> str:
+        if "bias" in name.rpartition(".")[2]:
+            return "bias"
+        return "gain" if id(parameter) in gains or parameter.ndim < 2 else "weight"
+
+    return {name: kind(name, parameter) for name, parameter in model.named_parameters()}
 
 
 def _listed(modules: Mapping[str, nn.Module]) -> str:

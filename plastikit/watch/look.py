@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from plastikit.errors import ConfigurationError, NothingToWatchError, UnknownNameError
 from plastikit.probes import PROBES
-from plastikit.errors import ConfigurationError, UnknownNameError
 from plastikit.schema import UNIT
 from plastikit.watch.capture import Groups, NetworkWatch
 from plastikit.watch.layers import AUTO, Layers, find_layers
-from plastikit.watch.probe import Needs, Probe, Reading
+from plastikit.watch.probe import Capture, Probe, Reading
 from plastikit.watch.recorder import Readings, merge, to_host
+from plastikit.watch.undisturbed import undisturbed
 
 Probes = str | Sequence[str | Probe]
 """``"default"``; or names of probes, and probes with settings of the caller's."""
@@ -49,74 +50,124 @@ def measure(
     chosen = resolve_probes(probes)
     readings: Readings = {}
     models = named_models(model)
-    for name, network in models.items():
+    batches = named_inputs(inputs, models, is_mapping=isinstance(model, Mapping))
+    for name in batches:
+        network = models[name]
         watch = NetworkWatch(
-            name, network, find_layers(network, layers), prefix=prefix_of(model, name), groups=fixed(groups), sees_all=True
+            name,
+            network,
+            find_layers(network, layers),
+            prefix=prefix_of(model, name),
+            groups=fixed(groups),
+            sees_all=True,
         )
-        merge(readings, look(watch, inputs[name] if isinstance(model, Mapping) else inputs, chosen))
+        reading, problems = look(watch, batches[name], chosen)
+        merge(readings, reading)
+        for problem in problems:
+            warnings.warn(problem, stacklevel=2)
     return _labelled(readings, chosen)
 
 
-def look(watch: NetworkWatch, inputs: Any, probes: Sequence[Probe]) -> Reading:
-    """Readings of one network on ``inputs``, in evaluation mode."""
+def look(watch: NetworkWatch, inputs: Any, probes: Sequence[Probe]) -> tuple[Reading, list[str]]:
+    """Readings of one network on ``inputs``, in evaluation mode; and what could not be measured."""
     watch.arm()
     try:
         with undisturbed(watch.model), torch.no_grad():
             _call(watch.model, inputs)
-            capture, _ = watch.capture(
-                Needs.FEATURES | Needs.GRADIENTS, parameters=watch.current(), initial={}, updated={}
+            sight = watch.sight()
+            capture = Capture(
+                network=watch.name,
+                features=sight.features,
+                groups=sight.groups,
+                unreadable=sight.unreadable,
+                parameters=watch.current(),
+                gradients=watch.gradients(),
+                weights=watch.weights,
             )
             readings: Readings = {}
             for probe in probes:
                 merge(readings, probe(capture))
     finally:
         watch.disarm()
-    return readings
-
-
-@contextmanager
-def undisturbed(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside; module modes, buffers and random state as before afterwards."""
-    modes = {module: module.training for module in model.modules()}
-    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
-    devices = {tensor.device for tensor in (*model.parameters(), *model.buffers()) if tensor.device.type == "cuda"}
-    with torch.random.fork_rng(devices=list(devices)):
-        try:
-            model.eval()
-            yield
-        finally:
-            for module, mode in modes.items():
-                module.training = mode
-            with torch.no_grad():
-                for name, buffer in model.named_buffers():
-                    if not torch.equal(buffer, buffers[name]):
-                        buffer.copy_(buffers[name])
+    return readings, sight.problems
 
 
 def resolve_probes(probes: Probes) -> list[Probe]:
     """Probe objects for what ``probes=`` may say.
 
     Raises:
+        ConfigurationError: none, something that is no probe, or two that cannot be recorded side by side.
         UnknownNameError: a name that stands for no probe.
     """
-    if probes == "default":
+    if isinstance(probes, str) and probes == "default":
         return [make() for make in PROBES.values()]
     resolved: list[Probe] = []
     for entry in [probes] if isinstance(probes, str) else probes:
-        if not isinstance(entry, str):
+        if isinstance(entry, Probe) and not isinstance(entry, type):
             resolved.append(entry)
+        elif not isinstance(entry, str):
+            raise ConfigurationError(
+                f"{entry!r} is no probe; give names ({', '.join(PROBES)}) or objects such as FeatureRank(delta=0.05)"
+            )
         elif entry in PROBES:
             resolved.append(PROBES[entry]())
         else:
             raise UnknownNameError.of("probe", entry, PROBES)
     if not resolved:
         raise ConfigurationError(f"no probe was given; give some of: {', '.join(PROBES)}, or 'default' for all")
+    _check(resolved)
     return resolved
 
 
+def _check(probes: Sequence[Probe]) -> None:
+    """Two probes must not give one variable, nor one axis with different values."""
+    variables: set[str] = set()
+    axes: dict[str, tuple[float, ...]] = {}
+    for probe in probes:
+        for definition in probe.definitions:
+            if definition.variable in variables:
+                raise ConfigurationError(
+                    f"two probes give the variable {definition.variable!r}; give one, or record them in two runs"
+                )
+            variables.add(definition.variable)
+        for dim, values in probe.axes.items():
+            if axes.setdefault(dim, values) != values:
+                raise ConfigurationError(
+                    f"two probes give the axis {dim!r} different values, {list(axes[dim])} and {list(values)}; "
+                    "give them the same, or record them in two runs"
+                )
+
+
 def named_models(model: nn.Module | Mapping[str, nn.Module]) -> dict[str, nn.Module]:
-    """The networks by name; a single module is called ``model``."""
+    """The networks by name; a single module is called ``model``.
+
+    Raises:
+        NothingToWatchError: a mapping without entries.
+    """
+    if isinstance(model, Mapping) and not model:
+        raise NothingToWatchError("the mapping of models is empty; give at least one: {'name': module}")
     return dict(model) if isinstance(model, Mapping) else {"model": model}
+
+
+def named_inputs(inputs: Any, known: Iterable[str], *, is_mapping: bool) -> dict[str, Any]:
+    """What each network is called with, by its name.
+
+    Raises:
+        ConfigurationError: several networks, and inputs that do not say for which.
+        UnknownNameError: inputs for a network that there is not.
+    """
+    names = list(known)
+    if not is_mapping:
+        return {names[0]: inputs}
+    if not isinstance(inputs, Mapping):
+        raise ConfigurationError(
+            f"inputs are a {type(inputs).__name__}, where the networks are {', '.join(names)}; "
+            "give a mapping of their names to what each is called with"
+        )
+    for name in inputs:
+        if name not in names:
+            raise UnknownNameError.of("network", str(name), names)
+    return dict(inputs)
 
 
 def prefix_of(model: nn.Module | Mapping[str, nn.Module], name: str) -> str:

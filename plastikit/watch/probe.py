@@ -35,12 +35,14 @@ class Capture:
     """Post-activations of each layer, [sample, unit]."""
     groups: Mapping[str, Tensor] = field(default_factory=dict)
     """The group (task) of each sample of a layer, [sample]; empty where nobody said."""
+    unreadable: frozenset[str] = frozenset()
+    """Layers that are left out because their activations were overwritten: a value over all layers is then unknown."""
     parameters: Mapping[str, Tensor] = field(default_factory=dict)
     """Parameters before the update."""
     initial: Mapping[str, Tensor] = field(default_factory=dict)
     """Parameters when the monitor was attached."""
     gradients: Mapping[str, Tensor | None] = field(default_factory=dict)
-    """Gradients as the optimizer sees them; None where there is none."""
+    """Gradients as the optimizer sees them; None where there is none, and no entry where that is not known."""
     updated: Mapping[str, Tensor] = field(default_factory=dict)
     """Parameters after the update."""
     weights: frozenset[str] = frozenset()

@@ -11,10 +11,12 @@ import torch
 from torch import Tensor
 
 from plastikit.errors import ConfigurationError
+from plastikit.record.scalars import scalar_attrs
 from plastikit.record.store import RunStore
-from plastikit.record.table import Column, Values
+from plastikit.record.table import Column, Table, Values
 from plastikit.schema import (
     DIAGNOSTICS,
+    EVALUATION,
     GROUP,
     LAYER,
     NETWORK,
@@ -25,7 +27,7 @@ from plastikit.schema import (
     UNIT,
     Definition,
 )
-from plastikit.watch.capture import NetworkWatch, parameter_kind
+from plastikit.watch.capture import NetworkWatch
 from plastikit.watch.probe import Probe, Reading
 
 Readings = dict[str, dict[str, Tensor]]
@@ -57,34 +59,32 @@ class Recorder:
 
     def __init__(self, store: RunStore, probes: Sequence[Probe], networks: Iterable[NetworkWatch]) -> None:
         self._store = store
-        self._definitions = {definition.variable: definition for probe in probes for definition in probe.definitions}
+        measured = [definition for probe in probes for definition in probe.definitions]
+        observed = [
+            replace(definition, variable=f"{OBSERVED}{definition.variable}", source=PROBE_BATCH)
+            for definition in measured
+        ]
+        self._definitions = {definition.variable: definition for definition in (*measured, *observed)}
         self._networks = {network.name: network for network in networks}
         self._positions: dict[str, dict[str, int]] = {}
         self._units: dict[str, slice] = {}
         table = store.table(DIAGNOSTICS)
         for probe in probes:
             for dim, values in probe.axes.items():
-                if table.axis(dim) and not np.array_equal(table.axis(dim)[dim], values):
-                    raise ConfigurationError(
-                        f"two probes give the axis {dim!r} different values, {list(values)} and "
-                        f"{list(table.axis(dim)[dim])}; give them the same, or record them in two runs"
-                    )
                 if not table.axis(dim):
                     table.extend_axis(dim, {dim: np.array(values, dtype=np.float64)})
         self._extend(NETWORK, list(self._networks), {})
         self._add_parameters()
 
-    def write(self, step: int, measured: Measured, stamps: Mapping[str, float], *, is_observed: bool = False) -> None:
+    def write(self, step: int, measured: Measured, stamps: Mapping[str, float]) -> None:
         """Hand a row to the store; labels that were not seen before become new entries of their axis."""
         table = self._store.table(DIAGNOSTICS)
         self._add_layers(measured)
         row: dict[str, Values | float | str] = {}
         for variable, values in measured.items():
             definition = self._definitions[variable]
-            if is_observed:
-                definition = replace(definition, variable=f"{OBSERVED}{variable}", source=PROBE_BATCH)
-            table.declare(definition.variable, Column(dims=definition.dims, attrs=definition.to_attrs()))
-            row[definition.variable] = self._array(definition, values)
+            table.declare(variable, Column(dims=definition.dims, attrs=definition.to_attrs()))
+            row[variable] = self._array(definition, values)
         self._store.append(DIAGNOSTICS, step, row | self._stamped(DIAGNOSTICS, stamps))
 
     def write_scalars(
@@ -98,15 +98,15 @@ class Recorder:
         table = self._store.table(group)
         row: dict[str, Values | float | str] = {}
         for name, value in values.items():
+            attrs = scalar_attrs(name) if group == EVALUATION else {"long_name": name.replace("_", " ")}
             if isinstance(value, Mapping):
-                positions = self._task_positions(group, value)
-                row[name] = np.full(table.size(TASK), np.nan, dtype=np.float32)
-                for task, number in value.items():
-                    row[name][positions[task]] = _number(number)  # type: ignore[index]  # an array, two lines up
-                table.declare(name, Column(dims=(TASK,), attrs={"long_name": name.replace("_", " ")}))
+                numbers = {str(task): number_of(f"{name}[{task!r}]", number) for task, number in value.items()}
+                table.declare(name, Column(dims=(TASK,), attrs=attrs))
+                row[name] = self._by_task(table, numbers)
             else:
-                row[name] = _number(value)
-                table.declare(name, Column(attrs={"long_name": name.replace("_", " ")}))
+                number = number_of(name, value)
+                table.declare(name, Column(attrs=attrs))
+                row[name] = number
         self._store.append(group, step, row | self._stamped(group, stamps))
 
     def _stamped(self, group: str, stamps: Mapping[str, float]) -> dict[str, float]:
@@ -128,7 +128,8 @@ class Recorder:
         positions = self._positions[definition.dims[0]]
         array = np.full([table.size(dim) for dim in definition.dims], np.nan, dtype=np.float32)
         for label, value in values.items():
-            array[(positions[label], *(slice(0, size) for size in value.shape))] = value
+            place: tuple[int | slice, ...] = (positions[label], *(slice(0, size) for size in value.shape))
+            array[place] = value
         return array
 
     def _add_layers(self, measured: Measured) -> None:
@@ -160,14 +161,14 @@ class Recorder:
             )
 
     def _add_parameters(self) -> None:
-        named = [(name, tensor, network) for network in self._networks.values() for name, tensor in network.named.items()]
+        named = [(name, network) for network in self._networks.values() for name in network.named]
         if named:
             self._extend(
                 PARAMETER,
-                [name for name, _, _ in named],
+                [name for name, _ in named],
                 {
-                    "parameter_network": np.array([network.name for _, _, network in named]),
-                    "parameter_kind": np.array([parameter_kind(name, tensor) for name, tensor, _ in named]),
+                    "parameter_network": np.array([network.name for _, network in named]),
+                    "parameter_kind": np.array([network.kinds[name] for name, network in named]),
                 },
             )
 
@@ -176,13 +177,12 @@ class Recorder:
         if count > table.size(GROUP):
             table.extend_axis(GROUP, {GROUP: np.arange(table.size(GROUP), count, dtype=np.int64)})
 
-    def _task_positions(self, group: str, values: Mapping[str, object]) -> dict[str, int]:
-        table = self._store.table(group)
+    def _by_task(self, table: Table, numbers: Mapping[str, float]) -> Values:
         known = [str(task) for task in table.axis(TASK).get(TASK, ())]
-        fresh = [task for task in values if task not in known]
+        fresh = [task for task in numbers if task not in known]
         if fresh:
             table.extend_axis(TASK, {TASK: np.array(fresh)})
-        return {task: position for position, task in enumerate([*known, *fresh])}
+        return np.array([numbers.get(task, np.nan) for task in (*known, *fresh)], dtype=np.float32)
 
     def _extend(self, dim: str, labels: list[str], coordinates: Mapping[str, Values]) -> None:
         positions = self._positions.setdefault(dim, {})
@@ -191,5 +191,15 @@ class Recorder:
         self._store.table(DIAGNOSTICS).extend_axis(dim, {dim: np.array(labels), **coordinates})
 
 
-def _number(value: object) -> float:
-    return float(value.detach() if isinstance(value, Tensor) else value)  # type: ignore[arg-type]  # float() objects
+def number_of(name: str, value: object) -> float:
+    """``value`` as a number.
+
+    Raises:
+        ConfigurationError: it is none.
+    """
+    try:
+        return float(value.detach() if isinstance(value, Tensor) else value)  # type: ignore[arg-type]  # or it raises
+    except (TypeError, ValueError, RuntimeError):
+        raise ConfigurationError(
+            f"{name} is {value!r}, where one number was expected; give a float, or a tensor of one element"
+        ) from None

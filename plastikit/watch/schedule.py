@@ -79,10 +79,17 @@ def at(steps: Iterable[int]) -> At:
     >>> [step for step in range(9) if at([2, 8])(step)]
     [2, 8]
     """
-    return At(frozenset(steps))
+    given = list(steps) if isinstance(steps, Iterable) else [steps]
+    if not isinstance(steps, Iterable) or any(not _is_whole(step) or step < 0 for step in given):
+        raise ConfigurationError(f"at({steps!r}) was asked for; give a list of whole numbers from 0 on")
+    return At(frozenset(given))
 
 
 def _positive(name: str, value: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    if not _is_whole(value) or value < 1:
         raise ConfigurationError(f"{name}({value!r}) was asked for; give a whole number of at least 1")
     return value
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

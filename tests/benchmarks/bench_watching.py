@@ -38,9 +38,7 @@ def _watched(
     folder: Path, schedule: Schedule, probes: list[str], model: nn.Module, optimizer: torch.optim.Optimizer
 ) -> plastikit.Monitor:
     shutil.rmtree(folder / "run.zarr", ignore_errors=True)
-    return plastikit.attach(
-        model, optimizer=optimizer, store=folder / "run.zarr", schedule=schedule, probes=probes
-    )
+    return plastikit.attach(model, optimizer=optimizer, store=folder / "run.zarr", schedule=schedule, probes=probes)
 
 
 @pytest.mark.parametrize("batch", [128, 1280])

@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import xarray as xr
 
 from plastikit.record.dataset import open_runs
 from plastikit.report import write_report
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 sync_api = pytest.importorskip("playwright.sync_api")
 
@@ -21,7 +25,7 @@ HOSTILE = "</script><script>window.hacked = 1</script><img src=x onerror='window
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[sync_api.Browser]:
+def browser() -> Iterator[Browser]:
     """Debian's chromium; without it the tests are skipped, and fail where a build server runs them."""
     if not CHROMIUM.exists():
         missing = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
@@ -37,7 +41,7 @@ def browser() -> Iterator[sync_api.Browser]:
 class Visit:
     """A page that is open, and what it asked for and complained of."""
 
-    def __init__(self, browser: sync_api.Browser, path: Path, **screen: object) -> None:
+    def __init__(self, browser: Browser, path: Path, **screen: object) -> None:
         self.complaints: list[str] = []
         self.requests: list[str] = []
         self.page = browser.new_context(**screen).new_page()
@@ -58,9 +62,7 @@ def report(sweep: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("screen", [LAPTOP, PHONE], ids=["laptop", "phone"])
-def test_the_page_draws_everything_in_silence(
-    browser: sync_api.Browser, report: Path, screen: dict[str, object]
-) -> None:
+def test_the_page_draws_everything_in_silence(browser: Browser, report: Path, screen: dict[str, object]) -> None:
     """Three figures are drawn, nothing is asked of the network or complained of, and nothing spills sideways."""
     visit = Visit(browser, report, **screen)
     for plot in ("scaling", "layers", "curves"):
@@ -73,7 +75,7 @@ def test_the_page_draws_everything_in_silence(
     assert visit.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
-def test_the_metric_selector_switches_figure_readings_and_heatmap(browser: sync_api.Browser, report: Path) -> None:
+def test_the_metric_selector_switches_figure_readings_and_heatmap(browser: Browser, report: Path) -> None:
     """Another metric changes the scaling figure and the heatmap's rows; another network, the values."""
     visit = Visit(browser, report, **LAPTOP)
     page = visit.page
@@ -96,7 +98,7 @@ def test_the_metric_selector_switches_figure_readings_and_heatmap(browser: sync_
     assert visit.complaints == []
 
 
-def test_runs_and_curves_can_be_chosen(browser: sync_api.Browser, report: Path) -> None:
+def test_runs_and_curves_can_be_chosen(browser: Browser, report: Path) -> None:
     """The heatmap follows the run that is chosen, and the curves show one run task by task."""
     visit = Visit(browser, report, **LAPTOP)
     visit.page.select_option("#run", "broken")
@@ -107,7 +109,7 @@ def test_runs_and_curves_can_be_chosen(browser: sync_api.Browser, report: Path) 
     assert names[-1] == "mean of the tasks"
 
 
-def test_a_definition_opens_by_keyboard_and_escape_closes_it(browser: sync_api.Browser, report: Path) -> None:
+def test_a_definition_opens_by_keyboard_and_escape_closes_it(browser: Browser, report: Path) -> None:
     """Tabbing to a heading of the table shows what the metric means, and the button is described by it."""
     page = Visit(browser, report, **LAPTOP).page
     for _ in range(4):
@@ -123,7 +125,7 @@ def test_a_definition_opens_by_keyboard_and_escape_closes_it(browser: sync_api.B
     assert tip.is_hidden()
 
 
-def test_a_definition_opens_on_hovering_and_follows_the_selector(browser: sync_api.Browser, report: Path) -> None:
+def test_a_definition_opens_on_hovering_and_follows_the_selector(browser: Browser, report: Path) -> None:
     """The term beside the selector explains the metric that is chosen."""
     page = Visit(browser, report, **LAPTOP).page
     page.select_option("#metric", "srank")
@@ -131,7 +133,7 @@ def test_a_definition_opens_on_hovering_and_follows_the_selector(browser: sync_a
     assert "srank/kumar2021" in page.locator("#tip").inner_text()
 
 
-def test_a_definition_opens_on_a_tap_and_fits_the_phone(browser: sync_api.Browser, report: Path) -> None:
+def test_a_definition_opens_on_a_tap_and_fits_the_phone(browser: Browser, report: Path) -> None:
     """A tap on the term opens the definition inside the screen, and a tap elsewhere closes it."""
     page = Visit(browser, report, **PHONE).page
     page.tap("#metric-term")
@@ -143,7 +145,7 @@ def test_a_definition_opens_on_a_tap_and_fits_the_phone(browser: sync_api.Browse
     assert page.locator("#tip").is_hidden()
 
 
-def test_dark_readers_get_a_dark_page(browser: sync_api.Browser, report: Path) -> None:
+def test_dark_readers_get_a_dark_page(browser: Browser, report: Path) -> None:
     """Where the system is dark the figures are too, and change with it."""
     page = Visit(browser, report, color_scheme="dark", **LAPTOP).page
     ground = "document.getElementById('scaling')._fullLayout.paper_bgcolor"
@@ -152,7 +154,7 @@ def test_dark_readers_get_a_dark_page(browser: sync_api.Browser, report: Path) -
     page.wait_for_function(f"{ground} === '#fbfaf7'", timeout=5000)
 
 
-def test_names_that_look_like_markup_stay_text(browser: sync_api.Browser, sweep: Path, tmp_path: Path) -> None:
+def test_names_that_look_like_markup_stay_text(browser: Browser, sweep: Path, tmp_path: Path) -> None:
     """Runs, tasks, metrics and errors named like a script run none, and are shown as they are."""
     runs = open_runs(sweep).isel(run=[0, 1])
     names = [f"{HOSTILE}{number}" for number in range(2)]
@@ -176,7 +178,7 @@ def test_names_that_look_like_markup_stay_text(browser: sync_api.Browser, sweep:
     assert visit.complaints == []
 
 
-def test_an_empty_run_is_told_in_words(browser: sync_api.Browser, tmp_path: Path) -> None:
+def test_an_empty_run_is_told_in_words(browser: Browser, tmp_path: Path) -> None:
     """A run without a single record gives sentences where figures would be, and no error."""
     from plastikit.record.store import RunStore
 

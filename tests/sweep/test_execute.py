@@ -71,7 +71,7 @@ def test_a_run_that_fails_stops_no_other(tmp_path: Path) -> None:
     store = tmp_path / f"{broken.name}.zarr"
     attributes = read_attributes(store)
     assert attributes["state"] == "failed"
-    assert "not finite" in attributes["error"]
+    assert "loss was nan" in attributes["error"]
     assert open_run(store)["diagnostics"].sizes["step"] >= 1
 
 
@@ -100,7 +100,8 @@ from test_execute import _config, _runs
 from plastikit.sweep.execute import execute
 
 def say(update):
-    print(update.name, update.state, update.progress is not None, flush=True)
+    has_learned = update.progress is not None and update.progress.env_steps >= 100
+    print(update.name, update.state, has_learned, flush=True)
 
 if __name__ == "__main__":
     execute(_runs(_config(steps=int(sys.argv[2])), 8), Path(sys.argv[1]), probe_interval=1, on_update=say)
@@ -111,9 +112,8 @@ def _start_sweep(folder: Path, steps: int) -> subprocess.Popen[str]:
     script = folder / "sweep.py"
     script.write_text(_SWEEP, encoding="utf-8")
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
-    process = subprocess.Popen(
-        [sys.executable, str(script), str(folder / "runs"), str(steps)], stdout=subprocess.PIPE, text=True, env=environment
-    )
+    command = [sys.executable, str(script), str(folder / "runs"), str(steps)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
     assert process.stdout is not None
     for line in process.stdout:
         if line.split()[-1] == "True":

@@ -30,9 +30,7 @@ def test_names_join_with_plus() -> None:
 
 def test_draws_of_tasks_have_names_of_their_own() -> None:
     """Counts drawn with different task seeds may lie in one folder."""
-    names = {
-        plan(TrainingConfig(task_seed=seed), tasks=["3"], widths=[8], seeds=[0])[0].name for seed in (0, 1, 2)
-    }
+    names = {plan(TrainingConfig(task_seed=seed), tasks=["3"], widths=[8], seeds=[0])[0].name for seed in (0, 1, 2)}
     assert len(names) == 3
 
 

@@ -28,9 +28,9 @@ def play(environment: TaskEnvironment, goal: int) -> tuple[np.ndarray, list[floa
 
 def test_goals_are_fifty_and_depend_on_task_and_seed_alone() -> None:
     """The goals of a task and seed are the same whenever they are drawn, and NumPy's global state is left alone."""
-    before = np.random.get_state(legacy=False)  # noqa: NPY002  the state that must not move
+    before = np.random.get_state(legacy=False)
     first = goals("reach-v3", 7)
-    after = np.random.get_state(legacy=False)  # noqa: NPY002
+    after = np.random.get_state(legacy=False)
     assert len({goal.data for goal in first}) == 50
     goals.cache_clear()
     assert goals("reach-v3", 7) == first

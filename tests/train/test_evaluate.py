@@ -61,11 +61,11 @@ def test_results_equal_episodes_played_one_at_a_time(evaluator: Evaluator) -> No
 def test_the_same_policy_gets_the_same_answer_and_no_random_state_moves(evaluator: Evaluator) -> None:
     """An evaluation draws nothing, so it can be repeated and disturbs no training."""
     torch_before = torch.get_rng_state()
-    numpy_before = np.random.get_state(legacy=False)["state"]["key"].copy()  # noqa: NPY002
+    numpy_before = np.random.get_state(legacy=False)["state"]["key"].copy()
     first = evaluator.evaluate(scripted(TASKS), env_step=0)
     assert evaluator.evaluate(scripted(TASKS), env_step=0) == first
     assert torch.equal(torch.get_rng_state(), torch_before)
-    now = np.random.get_state(legacy=False)["state"]["key"]  # noqa: NPY002
+    now = np.random.get_state(legacy=False)["state"]["key"]
     assert np.array_equal(now, numpy_before)
 
 

@@ -1,0 +1,133 @@
+"""One network on its way to a record: due, begun, updated by each of its optimizers, finished."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from torch import Tensor
+from torch.optim import Optimizer
+
+from plastikit.watch.capture import NetworkWatch, Sight
+from plastikit.watch.probe import Capture
+
+
+@dataclass(eq=False)
+class Clock:
+    """Where one network stands.
+
+    Each parameter is looked at when its own optimizer steps: its gradient just before, its value just after. What a
+    network with several optimizers showed is held back until the last of them steps.
+    """
+
+    watch: NetworkWatch
+    owned: Mapping[int, frozenset[str]]
+    """The optimizers that update the network, by identity, and the parameters that each of them updates."""
+    initial: Mapping[str, Tensor] = field(default_factory=dict)
+    """Parameters when the monitor was attached."""
+    due: int | None = None
+    """The step of the record that is on its way; None between records."""
+    left: set[int] = field(default_factory=set)
+    """Optimizers that have yet to step for that record; empty before the first of them does."""
+    is_measured: bool = False
+    """Whether what precedes the update was measured for that record."""
+    before: dict[str, Tensor] = field(default_factory=dict)
+    gradients: dict[str, Tensor | None] = field(default_factory=dict)
+    updated: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The network's name."""
+        return self.watch.name
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether several optimizers update the network."""
+        return len(self.owned) > 1
+
+    def open(self, step: int) -> None:
+        """Begin to look at forwards, for the record at ``step``."""
+        self.due = step
+        self.watch.arm()
+
+    def start(self, *, copied: bool) -> None:
+        """Take the parameters as they stand before the update; copied where they are needed after it."""
+        self.left = set(self.owned)
+        self.is_measured = False
+        self.before = self.watch.snapshot() if copied else self.watch.current()
+        # A gradient that no optimizer sees is none.
+        self.gradients = (
+            dict.fromkeys(self.watch.named.keys() - set().union(*self.owned.values())) if self.owned else {}
+        )
+        self.updated = {}
+
+    def take_gradients(self, optimizer: Optimizer) -> None:
+        """Take the gradients that ``optimizer`` sees; unscaled, where it does that itself."""
+        scale = getattr(optimizer, "grad_scale", None)
+        gradients = self.watch.gradients()
+        for name in self.owned[id(optimizer)]:
+            gradient = gradients[name]
+            if gradient is not None and scale is not None:
+                gradient = gradient / scale.to(gradient.device)
+            elif gradient is not None and self.is_shared:
+                gradient = gradient.clone()
+            self.gradients[name] = gradient
+        is_first = self.left == set(self.owned)
+        if self.is_shared and self.watch.has_seen_whole and (is_first or not self.watch.has_kept):
+            self.watch.keep()
+
+    def take_update(self, optimizer: Optimizer) -> None:
+        """Take the parameters that ``optimizer`` has just updated."""
+        self.left.discard(id(optimizer))
+        current = self.watch.current()
+        for name in self.owned[id(optimizer)]:
+            self.updated[name] = current[name].clone() if self.is_shared else current[name]
+        if not self.left:
+            # What no optimizer updates stands where it stood.
+            self.updated = current | self.updated
+
+    def take_all(self) -> None:
+        """Take every gradient and every parameter as they stand, where no optimizer is listened to."""
+        self.gradients = self.watch.gradients()
+        self.updated = self.watch.current()
+
+    def capture(self, sight: Sight | None) -> Capture:
+        """All that was taken, as a probe is handed it."""
+        return Capture(
+            network=self.name,
+            features=sight.features if sight else {},
+            groups=sight.groups if sight else {},
+            unreadable=sight.unreadable if sight else frozenset(),
+            parameters=self.before,
+            initial=self.initial,
+            gradients=self.gradients,
+            updated=self.updated,
+            weights=self.watch.weights,
+        )
+
+    def release(self) -> None:
+        """The record is over: let go of all that was taken for it, but not of the hooks."""
+        self.due = None
+        self.left.clear()
+        self.before, self.gradients, self.updated = {}, {}, {}
+        self.watch.release()
+
+    def stop(self) -> None:
+        """Let go of everything."""
+        self.release()
+        self.watch.disarm()
+
+
+def owned_by(network: NetworkWatch, optimizers: Sequence[Optimizer]) -> dict[int, frozenset[str]]:
+    """Which parameters of ``network`` each optimizer updates, found by identity; one that updates none is left out."""
+    names = {id(parameter): name for name, parameter in network.named.items()}
+    owned = {
+        id(optimizer): frozenset(
+            names[id(parameter)]
+            for group in optimizer.param_groups
+            for parameter in group["params"]
+            if id(parameter) in names
+        )
+        for optimizer in optimizers
+    }
+    return {optimizer: parameters for optimizer, parameters in owned.items() if parameters}

@@ -1,0 +1,88 @@
+"""Whole processes: a run survives Ctrl-C, a script that never closes it, and a kill."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from oracles.runs import group
+from plastikit.record.dataset import open_run
+
+SCRIPT = """
+import sys, torch
+from torch import nn
+from plastikit.watch.monitor import attach, every
+
+model = nn.Sequential(nn.Linear(3, 6), nn.ReLU(), nn.Linear(6, 1))
+optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+
+def train(monitor, updates):
+    for number in range(updates):
+        optimizer.zero_grad()
+        model(torch.randn(5, 3)).square().mean().backward()
+        optimizer.step()
+        monitor.step(loss=number)
+        if number == 40:
+            monitor._store.commit()
+            print("training", flush=True)
+
+monitor = attach(model, optimizer=optimizer, store=sys.argv[1], schedule=every(10))
+"""
+
+
+def _start(body: str, path: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-P", "-c", SCRIPT + body, str(path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGKILL])
+def test_a_training_that_is_stopped(stop: signal.Signals, tmp_path: Path) -> None:
+    """Ctrl-C closes the run as interrupted; after a kill it is readable, with all that was committed."""
+    path = tmp_path / "run.zarr"
+    process = _start("with monitor: train(monitor, 10**9)", path)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "training\n"
+    process.send_signal(stop)
+    process.communicate(timeout=60)
+    tree = open_run(path)
+    assert tree.attrs["state"] == ("interrupted" if stop is signal.SIGINT else "running")
+    training, diagnostics = group(path, "training"), group(path, "diagnostics")
+    updates = training.sizes["step"]
+    assert updates >= 41
+    assert training["loss"].values.tolist() == list(range(updates))
+    assert not np.isnan(diagnostics["srank"].values).any()
+    recorded = diagnostics["step"].values.tolist()
+    assert recorded == list(range(0, 10 * len(recorded), 10))
+    if stop is signal.SIGINT:
+        # The update in which it came may be recorded without its scalars.
+        assert recorded[-1] in range(updates - 10, updates + 1)
+
+
+def test_a_script_that_never_closes_its_run(tmp_path: Path) -> None:
+    """At the normal end of the interpreter every record is written, and only by the process that it belongs to."""
+    path = tmp_path / "run.zarr"
+    body = """
+import multiprocessing
+train(monitor, 25)
+child = multiprocessing.get_context("fork").Process(target=print)
+child.start()
+child.join()
+monitor.observe(torch.ones(2, 3))
+del monitor
+"""
+    process = _start(body, path)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    tree = open_run(path)
+    assert group(path, "training")["loss"].values.tolist() == list(range(25))
+    assert group(path, "diagnostics")["step"].values.tolist() == [0, 10, 20, 25]
+    assert tree.attrs["state"] == "running"

@@ -1,0 +1,55 @@
+"""Schedules are frozen values that answer for a step."""
+
+from __future__ import annotations
+
+import pytest
+
+from plastikit.errors import ConfigurationError
+from plastikit.watch.schedule import Schedule, at, every, log_spaced
+
+
+def test_every() -> None:
+    """Each multiple is due, and no other step."""
+    assert [step for step in range(21) if every(7)(step)] == [0, 7, 14]
+    assert all(every(1)(step) for step in range(5))
+
+
+def test_at() -> None:
+    """The given steps are due, in any order and from any iterable."""
+    assert [step for step in range(10) if at(step for step in (8, 2))(step)] == [2, 8]
+
+
+@pytest.mark.parametrize("per_decade", [1, 3, 10])
+def test_log_spaced_marks_each_decade_alike(per_decade: int) -> None:
+    """A decade of large steps has as many due steps as asked for, beginning with the power of ten itself."""
+    due = [step for step in range(10_000, 100_000) if log_spaced(per_decade)(step)]
+    assert len(due) == per_decade
+    assert due[0] == 10_000
+
+
+def test_log_spaced_begins_at_zero() -> None:
+    """Step 0 is due, and so is step 1."""
+    assert [step for step in range(4) if log_spaced(1)(step)] == [0, 1]
+    assert not log_spaced(1)(-10)
+
+
+@pytest.mark.parametrize("make", [every, log_spaced])
+@pytest.mark.parametrize("value", [0, -1, 2.5, True, "3"])
+def test_a_count_below_one_is_refused(make: type, value: object) -> None:
+    """The error names what was asked for and what to give."""
+    with pytest.raises(ConfigurationError, match=r"whole number of at least 1"):
+        make(value)
+
+
+@pytest.mark.parametrize("steps", [[1.5], ["3"], [-1], 7, [True]])
+def test_steps_that_are_none_are_refused(steps: object) -> None:
+    """A step that can never come is an error, not a schedule that stays silent."""
+    with pytest.raises(ConfigurationError, match=r"whole numbers"):
+        at(steps)  # type: ignore[arg-type]
+
+
+def test_schedules_are_values() -> None:
+    """Equal schedules compare equal, and any of them is a Schedule."""
+    assert every(5) == every(5)
+    assert at([1, 2]) == at([2, 1])
+    assert isinstance(log_spaced(2), Schedule)
