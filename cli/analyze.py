@@ -50,15 +50,17 @@ def scaling(
     if json:
         console.print_json(result.to_dict())
         return
-    console.out.print(f"[bold]{result.metric}[/bold]: {result.definition.description}")
-    console.out.print(f"{result.averaged}; mean over the last {result.window:.0%} of each run's records\n")
+    console.say(result.metric, style="bold")
+    console.out.print(result.definition.description, markup=False)
+    averaged = f"{result.averaged}; mean over the last {result.window:.0%} of each run's records\n"
+    console.out.print(averaged, markup=False)
     console.out.print(_cells(result))
     console.out.print()
     console.out.print(_slopes(result))
     for line in dict.fromkeys(slope.note for slope in result.slopes if slope.note):
-        console.out.print(f"note: {line}", style="dim")
+        console.out.print(f"note: {line}", style="dim", markup=False)
     for line in result.notes:
-        console.out.print(f"note: {line}", style="dim")
+        console.out.print(f"note: {line}", style="dim", markup=False)
 
 
 def _cells(result: Scaling) -> Table:

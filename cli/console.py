@@ -17,6 +17,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     from plastikit.analysis.summary import Summary
@@ -25,6 +26,11 @@ if TYPE_CHECKING:
 
 out = Console(highlight=False)
 notes = Console(stderr=True, highlight=False)
+
+
+def say(text: str, *, style: str = "", is_note: bool = False) -> None:
+    """A line as it is: a long path is not broken, brackets are no markup; a note goes to the standard error."""
+    (notes if is_note else out).print(Text(text, style=style), soft_wrap=True)
 
 
 def print_json(answer: Any) -> None:
@@ -122,7 +128,8 @@ class SweepBars:
         bar = self._bars.pop(update.name, None)
         if bar is not None:
             self._progress.remove_task(bar)
-        self._progress.console.print(f"  {update.name}: {how}" + (f" ({update.error})" if update.error else ""))
+        reason = f" ({update.error})" if update.error else ""
+        self._progress.console.print(Text(f"  {update.name}: {how}{reason}"), soft_wrap=True)
 
     def _show(self) -> None:
         self._progress.update(self._whole, detail=f"{self._ended} of {len(self._weight)} runs")

@@ -11,8 +11,8 @@ NOTICE: Final = "Runs this short show the instrument, not the science."
 
 _TASKS: Final = ("reach-v3", "reach-v3+drawer-close-v3+window-open-v3")
 _WIDTHS: Final = (32, 128)
-_STEPS: Final = 14_000
-_SHORT_STEPS: Final = 900
+_STEPS: Final = 12_000
+_SHORT_STEPS: Final = 600
 
 
 def demo(
@@ -34,7 +34,7 @@ def demo(
         actor=(_WIDTHS[0], 3),
         critic=(_WIDTHS[0], 3),
         architecture="multi_head",
-        warm_up=steps // 14,
+        warm_up=steps // 12,
         batch_size=128,
         evaluate_every=steps // 4,
         episodes=2 if short else 10,
@@ -45,14 +45,14 @@ def demo(
     from plastikit.sweep.grid import plan
 
     runs = plan(common, tasks=_TASKS, widths=_WIDTHS, seeds=[0])
-    console.out.print(f"[bold]plastikit demo[/bold]: {len(runs)} runs of multi-task SAC on Meta-World into {directory}")
+    console.say(f"{len(runs)} runs of multi-task SAC on Meta-World into {directory}", style="bold")
     with console.bars() as progress:
         outcome = execute(
             runs, directory, probe_interval=20 if short else 100, on_update=console.SweepBars(progress, runs)
         )
     if not outcome.finished:
         for name, error in outcome.failed.items():
-            console.notes.print(f"[red]failed[/red] {name}: {error}")
+            console.say(f"failed: {name}: {error}", style="red", is_note=True)
         raise typer.Exit(1)
 
     from plastikit.analysis.summary import summary
@@ -62,7 +62,7 @@ def demo(
     report = write_report(joined, directory / "report.html", notice=NOTICE)
     console.out.print()
     console.out.print(console.summary_table(summary(joined)))
-    console.out.print(
+    console.say(
         f"\n{NOTICE}\n\n"
         f"look at it      open {report} in a browser\n"
         f"slopes          plastikit analyze scaling {directory} --metric dormant_fraction\n"
@@ -72,5 +72,5 @@ def demo(
     )
     if outcome.failed:
         for name, error in outcome.failed.items():
-            console.notes.print(f"[red]failed[/red] {name}: {error}")
+            console.say(f"failed: {name}: {error}", style="red", is_note=True)
         raise typer.Exit(1)

@@ -22,6 +22,8 @@ def report(
 
     with console.notes.status("reading the runs"):
         joined = open_runs(runs)
-    with console.notes.status(f"drawing {joined.sizes['run']} runs"):
+    count = joined.sizes["run"]
+    runs_shown = f"{count} run" if count == 1 else f"{count} runs"
+    with console.notes.status(f"drawing {runs_shown}"):
         written = write_report(joined, output)
-    console.out.print(f"{written} shows {joined.sizes['run']} runs; open it in a browser")
+    console.say(f"{written} shows {runs_shown}; open it in a browser")

@@ -69,11 +69,11 @@ def sweep(
     if json:
         console.print_json({"directory": str(directory), "finished": outcome.finished, "failed": outcome.failed})
     else:
-        console.out.print(f"{len(outcome.finished)} of {len(runs)} runs finished in {directory}")
+        console.say(f"{len(outcome.finished)} of {len(runs)} runs finished in {directory}")
         for name, error in outcome.failed.items():
-            console.out.print(f"[red]failed[/red] {name}: {error}")
+            console.say(f"failed: {name}: {error}", style="red")
         if outcome.finished:
-            console.out.print(f"next: plastikit report {directory} -o report.html")
+            console.say(f"next: plastikit report {directory} -o report.html")
     if outcome.failed:
         raise typer.Exit(1)
 

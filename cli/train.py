@@ -79,8 +79,8 @@ def train(
         )
         return
     for task, rate in summary.evaluations[-1].success_rate.items():
-        console.out.print(f"{task:32} success {rate:.2f}")
-    console.out.print(
+        console.say(f"{task:32} success {rate:.2f}")
+    console.say(
         f"\n{summary.env_steps:,} environment steps, {summary.updates:,} updates in {summary.seconds:.0f} s; "
         f"the record is {place}\nnext: plastikit report {place} -o report.html"
     )

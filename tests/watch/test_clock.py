@@ -15,7 +15,7 @@ from oracles import replay
 from oracles.replay import Moment, assert_record
 from oracles.runs import group
 from plastikit.watch.monitor import attach
-from plastikit.watch.schedule import every
+from plastikit.watch.schedule import at, every
 
 
 def test_parts_of_one_network_under_two_optimizers(tmp_path: Path) -> None:
@@ -173,3 +173,20 @@ def test_parameters_added_to_the_optimizer_later(tmp_path: Path) -> None:
     run = group(tmp_path / "run.zarr", "diagnostics")
     found = np.isnan(run["gradient_norm"].sel(parameter="0.weight").values)
     assert found.tolist() == [True, True, False]
+
+
+@pytest.mark.filterwarnings("ignore:model was updated", "ignore:no forward")
+def test_parts_called_alone_are_not_measured_late(tmp_path: Path) -> None:
+    """Where no forward of the whole came and one optimizer never stepped, later forwards are not taken instead."""
+    model = nn.ModuleDict({"a": nn.Sequential(nn.Linear(2, 3), nn.ReLU()), "b": nn.Linear(2, 1)})
+    of_a, of_b = (torch.optim.SGD(model[part].parameters(), lr=0.1) for part in "ab")
+    with attach(model, optimizer=[of_a, of_b], store=tmp_path / "run.zarr", schedule=at([2, 50])):
+        for _ in range(5):
+            model["a"](torch.randn(4, 2)).sum().backward()
+            of_a.step()
+    run = group(tmp_path / "run.zarr", "diagnostics")
+    assert run["step"].values.tolist() == [0, 2]
+    assert "srank" not in run
+    assert not np.isnan(run["gradient_norm"].sel(parameter="a.0.weight")).any()
+    messages = group(tmp_path / "run.zarr", "events")["message"].values
+    assert "model was updated without a forward" in messages[0]

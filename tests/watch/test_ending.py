@@ -11,6 +11,7 @@ from torch import nn
 from oracles.runs import group
 from plastikit.errors import StoreClosedError
 from plastikit.record.dataset import open_run
+from plastikit.watch import ending
 from plastikit.watch.monitor import Monitor, attach
 from plastikit.watch.schedule import every
 
@@ -59,6 +60,7 @@ def test_layers_that_were_never_seen_are_told(run: Path) -> None:
     assert list(group(run, "diagnostics")["layer"].values) == ["used.1"]
 
 
+@pytest.mark.filterwarnings("ignore:no forward")
 def test_an_update_without_a_forward_is_told(run: Path) -> None:
     """Where no forward with gradients came before the update, the record says so and holds the rest."""
     model, optimizer = _model()
@@ -137,3 +139,15 @@ def test_an_interrupted_close_can_be_closed_again(monitor: Monitor, run: Path, m
     monitor.close()
     assert open_run(run).attrs["state"] == "finished"
     assert open_run(run)["training"].sizes["step"] == 2
+
+
+def test_only_the_process_of_a_run_saves_it(monitor: Monitor, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At its end a forked child leaves the runs of its parent alone; the parent saves them, but no closed one."""
+    with monkeypatch.context() as patch:
+        patch.setattr("os.getpid", lambda: -1)
+        ending._save_all()
+    assert not group(run, "training").sizes
+    ending._save_all()
+    assert group(run, "training").sizes == {"step": 2}
+    monitor.close()
+    assert monitor._save not in ending._waiting

@@ -68,6 +68,7 @@ def test_scalars_of_a_delayed_actor_keep_their_rounds(tmp_path: Path) -> None:
     assert training["number"].values.tolist() == [0, 1, 2, 3, 4, 5]
 
 
+@pytest.mark.filterwarnings("ignore:no forward")
 def test_an_actor_that_never_updates_holds_nothing_up(tmp_path: Path) -> None:
     """Records reach the disk although one network never takes part."""
     watched = ActorCritic(delay=1000)
@@ -97,6 +98,7 @@ def test_observing_between_the_rounds_of_a_delayed_actor(tmp_path: Path) -> None
     assert (~np.isnan(run["srank"].sel(layer="actor.1").values)).tolist() == [True, False, False, True, *[False] * 3]
 
 
+@pytest.mark.filterwarnings("ignore:no forward")
 def test_a_network_without_an_optimizer_is_measured_with_the_round(tmp_path: Path) -> None:
     """A target network is recorded as it stands at the end of the round: weights, but no gradient and no update."""
     model, target = (nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1)) for _ in range(2))
@@ -184,3 +186,22 @@ def test_the_schedule_is_asked_once_for_each_step(tmp_path: Path) -> None:
             watched.round(number)
     assert asked == [1, 2, 3, 4]
     assert group(tmp_path / "run.zarr", "diagnostics")["step"].values.tolist() == [0, 2]
+
+
+@pytest.mark.filterwarnings("ignore:two was updated")
+def test_a_forward_of_the_round_before_does_not_count(tmp_path: Path) -> None:
+    """What was seen early and belonged to an update already made is not taken for the next one's."""
+    one, two = nn.Sequential(nn.Linear(2, 2), nn.ReLU()), nn.Sequential(nn.Linear(2, 2), nn.ReLU())
+    of_one, of_two = torch.optim.SGD(one.parameters(), lr=0.1), torch.optim.SGD(two.parameters(), lr=0.1)
+    with attach({"one": one, "two": two}, optimizer=[of_one, of_two], store=tmp_path / "run.zarr", schedule=at([2])):
+        for number in range(3):
+            one(torch.randn(3, 2)).sum().backward()
+            of_one.step()
+            if number < 2:
+                two(torch.randn(3, 2)).sum().backward()
+            of_two.step()
+    run = group(tmp_path / "run.zarr", "diagnostics")
+    assert np.isnan(run["srank"].sel(step=2, layer="two.1"))
+    assert not np.isnan(run["srank"].sel(step=2, layer="one.1"))
+    (message,) = group(tmp_path / "run.zarr", "events")["message"].values
+    assert "two was updated without a forward" in message
