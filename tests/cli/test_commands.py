@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -126,3 +128,22 @@ def test_failed_runs_are_named_in_the_report(tmp_path: Path) -> None:
     page = tmp_path / "report.html"
     assert _call("report", tmp_path, "-o", page).exit_code == 0
     assert "bad" in page.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("command", ["train", "sweep", "demo"])
+def test_without_the_extra_one_line_says_how_to_install_it(command: str, tmp_path: Path) -> None:
+    """Where Meta-World is not installed, training says which extra brings it, and writes nothing."""
+    code = (
+        "import sys; sys.modules.update(dict.fromkeys(['metaworld', 'gymnasium', 'mujoco']))\n"
+        f"sys.argv = ['plastikit', '{command}']\n"
+        "from plastikit.cli.main import app; app()"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-P", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert answer.returncode == 1
+    complaint = [line for line in answer.stderr.splitlines() if line.startswith("error:")]
+    assert complaint == [
+        "error: training needs the extra 'train', which is not installed: pip install 'plastikit[train]'"
+    ]
+    assert list(tmp_path.rglob("*.zarr")) == []
