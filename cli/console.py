@@ -77,7 +77,7 @@ def bars() -> Progress:
         TimeRemainingColumn(),
         TextColumn("{task.fields[detail]}"),
         console=notes,
-        transient=False,
+        disable=not notes.is_terminal,
     )
 
 
@@ -100,7 +100,7 @@ class SweepBars:
         else:
             self._end(update)
         done = sum(self._weight[name] * share for name, share in self._share.items())
-        self._progress.update(self._whole, completed=done)
+        self._progress.update(self._whole, completed=done if self._weight else 1.0)
         self._show()
 
     def _advance(self, update: Update) -> None:
@@ -119,7 +119,7 @@ class SweepBars:
         if update.is_old:
             # Done before: no part of the work whose time left is shown.
             del self._weight[update.name], self._share[update.name]
-            self._progress.update(self._whole, total=max(sum(self._weight.values()), 1e-9))
+            self._progress.update(self._whole, total=sum(self._weight.values()) or 1.0)
             how = f"{update.state} before, left as it is"
         else:
             self._share[update.name] = 1.0

@@ -18,6 +18,9 @@ COMMANDS: Final = ("demo", "train", "sweep", "analyze", "report")
 """Each is a module of this package that holds a function, or a ``typer.Typer``, of its own name."""
 
 INTERRUPTED: Final = 130
+INTERRUPTED_LINE: Final = (
+    "interrupted; all that was recorded is kept. A sweep started again goes on from its finished runs."
+)
 
 
 class Root(TyperGroup):
@@ -39,7 +42,7 @@ def _answer_for_errors(*, debug: bool) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        typer.echo("\ninterrupted", err=True)
+        typer.echo(f"\n{INTERRUPTED_LINE}", err=True)
         raise typer.Exit(INTERRUPTED) from None
     except (typer.Exit, typer.Abort):
         raise

@@ -8,6 +8,7 @@ from typing import Final
 
 import xarray as xr
 
+from plastikit.analysis.aggregate import FEW_RUNS
 from plastikit.analysis.catalogue import Metric, networks, run_names
 from plastikit.analysis.cells import run_coordinates
 from plastikit.analysis.courses import course
@@ -20,7 +21,7 @@ from plastikit.figures.layers import layer_figure
 from plastikit.figures.report import Choice, Panel, Reading
 from plastikit.figures.scaling import scaling_figure
 from plastikit.figures.tasks import run_curves_figure, task_curves_figure
-from plastikit.schema import EVALUATION, LAYER, RUN
+from plastikit.schema import EVALUATION, FINISHED, LAYER, RUN
 
 _ALL_NETWORKS: Final = "all networks"
 _MOST_VALUES: Final = 300_000
@@ -68,7 +69,7 @@ def curves(runs: xr.DataTree, metric: Metric | None) -> dict[str, Panel]:
     found = [curve for curve in task_curves(runs, metric.name) if curve.sizes["step"]]
     if not found:
         return {}
-    caption = "Each line is a run, averaged over its tasks."
+    caption = f"{_lines(runs)} It is averaged over the tasks."
     panels = {"all runs, mean over tasks": Panel(figure=run_curves_figure(found), caption=caption)}
     for curve in found:
         tasks = curve.sizes["task"]
@@ -85,7 +86,7 @@ def _choice(runs: xr.DataTree, metric: Metric, tau: float | None, steps: int) ->
         key=metric.name if tau is None else f"{metric.name}@{tau:g}",
         label=name if tau is None else f"{name}, τ = {tau:g}",
         group="Evaluation" if metric.group == EVALUATION else "Diagnostics",
-        metric=metric.name,
+        terms=tuple(definition.variable for definition in metric.definitions),
         scaling={option or _ALL_NETWORKS: _scaling_panel(runs, metric, option, tau) for option in options},
         histories=_history_panels(runs, metric, tau, steps) if has_history(metric) else {},
     )
@@ -97,9 +98,7 @@ def _scaling_panel(runs: xr.DataTree, metric: Metric, network: str | None, tau: 
         return Panel(sentence="No run has a finite value of this metric.")
     if not has_grid(runs):
         found = course(runs, metric.name, network=network, tau=tau)
-        return Panel(
-            figure=course_figure(found), caption=f"Each line is a run. Shown: {result.averaged or metric.name}."
-        )
+        return Panel(figure=course_figure(found), caption=f"{_lines(runs)} Shown: {result.averaged or metric.name}.")
     figure = scaling_figure(result.to_dataset())
     return Panel(
         figure=figure,
@@ -109,13 +108,20 @@ def _scaling_panel(runs: xr.DataTree, metric: Metric, network: str | None, tau: 
     )
 
 
+def _lines(runs: xr.DataTree) -> str:
+    is_whole = all(str(state) == FINISHED for state in runs.coords["state"].values)
+    return "Each line is a run." if is_whole else "Each line is a run, dashed and hollow where it did not finish."
+
+
 def _caption(result: Scaling) -> str:
     parts = [
         f"Small marks are runs, large ones the interquartile mean of a cell with its {result.level:.0%} interval.",
         f"Shown: {', '.join(filter(None, (result.averaged, f'last {result.window:.0%} of records')))}.",
     ]
-    if any(cell.n == 1 for cell in result.cells):
-        parts.append("A cell with one run has no interval.")
+    if any(cell.n <= 2 for cell in result.cells):
+        parts.append("A cell of one or two runs has no interval.")
+    if any(2 < cell.n <= FEW_RUNS for cell in result.cells):
+        parts.append(f"From 3 to {FEW_RUNS} runs the interval is narrower than it should be.")
     left_out = sum(bool(run.left_out) for run in result.runs)
     if left_out:
         parts.append(

@@ -37,8 +37,8 @@ _ORDER: Final = (
     "success_rate",
 )
 _TABLE_CAPTION: Final = (
-    "Interquartile mean over runs of the last 10% of their records; below it, where there is more than one run, the "
-    "95% interval."
+    "Interquartile mean over runs of the last 10% of their records; below it, where there are three runs or "
+    "more, the 95% interval."
 )
 _METHODS: Final = (
     (
@@ -47,14 +47,18 @@ _METHODS: Final = (
     ),
     (
         "A cell (one task count, one width) is the interquartile mean of its runs. Its 95% interval is a bootstrap "
-        "over runs: BCa with all resamples up to 5 runs, percentile above. One run alone has no interval."
+        "over runs: BCa with all resamples for 3 to 5 runs, which covers less often than 95%, and percentile above. "
+        "One or two runs cannot bound it: every run is shown instead."
     ),
     (
         "Slopes are per doubling. Shares are modelled as log-odds (a binomial model of counts of units where the units "
         "are known), other metrics as log2 of the value, and both also as plain differences: an interaction can hold "
         "on one scale and fail on another. Errors are robust to runs that share tasks and seed."
     ),
-    "Runs that did not finish, or that have no value of a metric, are named and left out. They are drawn hollow.",
+    (
+        "Runs that did not finish, or that have no value of a metric, are named and left out. They are drawn hollow, and "
+        "dashed over training."
+    ),
     "A blank in a heatmap was not measured. Heatmaps show evenly spaced records, the first and the last among them.",
 )
 
@@ -70,6 +74,7 @@ def write_report(runs: xr.DataTree | Location | Iterable[Location], path: Locati
     Raises:
         NotARunError: nothing was found, or one of the paths is not a run.
         DefinitionMismatchError: the runs define a metric differently.
+        ConfigurationError: ``path`` cannot be written.
     """
     tree = runs if isinstance(runs, xr.DataTree) else open_runs(runs)
     return write_content(report_content(tree, notice=notice), Path(os.fspath(path)))
@@ -94,7 +99,7 @@ def report_content(runs: xr.DataTree, *, notice: str | None = None) -> ReportCon
         scaling_title="Against width" if has_grid(runs) else "Over training",
         curves_title=_sentence_case(evaluated.definition.long_name or evaluated.name) if evaluated else "Success rate",
         curves=curves(runs, evaluated),
-        definitions=tuple(metric.definition for metric in found),
+        definitions=tuple(definition for metric in found for definition in metric.definitions),
         methods=_METHODS,
         provenance=_provenance(runs),
         details=_configurations(runs),
@@ -183,7 +188,11 @@ def _table(overview: Summary) -> Table:
         columns=(
             Column(title="runs", subtitle="", metric=""),
             *(
-                Column(title=column.definition.long_name or column.metric, subtitle=column.short, metric=column.metric)
+                Column(
+                    title=column.definition.long_name or column.metric,
+                    subtitle=column.short,
+                    metric=column.definition.variable,
+                )
                 for column in overview.columns
             ),
         ),

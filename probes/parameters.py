@@ -98,7 +98,7 @@ class WeightNorm:
         distance = {name: distance_from_init(parameters[name], capture.initial[name]) for name in capture.initial}
         reading = {"weight_norm": norm, "weight_rms": rms, "distance_from_init": distance}
         weights = [name for name in parameters if name in capture.weights]
-        if not weights:
+        if not weights or len(weights) < len(capture.weights):
             return reading
         whole = _joined(norm[name] for name in weights)
         entries = sum(parameters[name].numel() for name in weights)
@@ -106,7 +106,7 @@ class WeightNorm:
             "network_weight_norm": {capture.network: whole},
             "network_weight_rms": {capture.network: whole / entries**0.5},
         }
-        if distance:
+        if distance.keys() >= set(weights):
             reading["network_distance_from_init"] = {capture.network: _joined(distance[name] for name in weights)}
         return reading
 

@@ -59,8 +59,9 @@ def bootstrap_interval(
 ) -> Interval:
     """Interval of a statistic over runs, from resampling whole runs within each stratum.
 
-    With up to five runs in one stratum every possible resample is taken, so that nothing is left to chance, and the
-    interval is BCa; with more it is the percentile interval of 4,000 resamples.
+    With three to five runs in one stratum every possible resample is taken, so that nothing is left to chance, and the
+    interval is BCa, which still covers less often than ``level`` says; with more it is the percentile interval of
+    4,000 resamples.
 
     Args:
         strata: values of the runs, one array per stratum (one array is the plain bootstrap).
@@ -68,16 +69,13 @@ def bootstrap_interval(
         level: probability that the interval is meant to cover.
         seed: of the resamples.
 
-    NaN: fewer than two runs, or all values equal: resampling cannot show how far they could have fallen apart.
+    NaN: fewer than three runs, or all values equal: resampling cannot show how far they could have fallen apart.
     Reference: Efron 1987, doi:10.1080/01621459.1987.10478410 (BCa); Agarwal et al. 2021, arXiv:2108.13264 (strata).
     """
     sample = np.concatenate([np.asarray(stratum, dtype=np.float64) for stratum in strata])
-    if sample.size < 2 or np.isnan(sample).any():
-        reason = "a value is missing" if sample.size > 1 else "it takes two runs or more"
+    reason = _obstacle(strata, sample)
+    if reason:
         return Interval(low=math.nan, high=math.nan, level=level, method=f"{NO_INTERVAL}: {reason}")
-    if all(np.ptp(stratum) == 0.0 for stratum in strata if len(stratum)):
-        method = f"{NO_INTERVAL}: all runs have the same value"
-        return Interval(low=math.nan, high=math.nan, level=level, method=method)
 
     few = sample.size <= FEW_RUNS
     exact = few and len(strata) == 1
@@ -98,7 +96,18 @@ def bootstrap_interval(
     low, high = np.quantile(replicates, tails)
     kind = "BCa" if few else "percentile"
     resamples = f"all {len(replicates)} resamples" if exact else f"{_RESAMPLES} resamples"
-    return Interval(low=float(low), high=float(high), level=level, method=f"{kind} bootstrap, {resamples}")
+    caution = "; undercovers with so few runs" if few else ""
+    return Interval(low=float(low), high=float(high), level=level, method=f"{kind} bootstrap, {resamples}{caution}")
+
+
+def _obstacle(strata: Sequence[Values], sample: Values) -> str:
+    if np.isnan(sample).any():
+        return "a value is missing"
+    if sample.size < 2:
+        return "one run cannot bound it"
+    if sample.size == 2:
+        return "two runs cannot bound it; every run is shown"
+    return "all runs have the same value" if all(np.ptp(stratum) == 0.0 for stratum in strata if len(stratum)) else ""
 
 
 def _accelerated(tails: Values, replicates: Values, sample: Values, statistic: Statistic) -> Values:

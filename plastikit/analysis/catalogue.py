@@ -47,6 +47,13 @@ class Metric:
     """Thresholds it was recorded at; empty for most."""
     pooled: str | None
     """The variable with one value per network, where the run holds one."""
+    pooled_definition: Definition | None
+    """The passport of that variable, which is another quantity than its sibling."""
+
+    @property
+    def definitions(self) -> tuple[Definition, ...]:
+        """The passports of both variables, the pooled one first."""
+        return (self.definition,) if self.pooled_definition is None else (self.pooled_definition, self.definition)
 
     @property
     def is_fraction(self) -> bool:
@@ -63,8 +70,7 @@ class Metric:
 def metrics(runs: xr.DataTree) -> tuple[Metric, ...]:
     """Every metric that the joined ``runs`` hold, in the order in which it lies there, evaluation last.
 
-    Values of single units are no metric of a run, and neither is a variable that holds nothing but NaN dimensions of
-    another kind than layer, parameter, network, task and threshold.
+    A variable along ``unit`` is no metric of a run, and neither is one without the dimensions ``run`` and ``step``.
     """
     found = []
     for group in _GROUPS:
@@ -85,6 +91,11 @@ def find_metric(runs: xr.DataTree, name: str) -> Metric:
     """
     known = {metric.name: metric for metric in metrics(runs)}
     metric = known.get(name) or known.get(name.removeprefix(POOLED))
+    if metric is None and not any(_dataset(runs, group).sizes.get(STEP, 0) for group in _GROUPS):
+        raise UnknownNameError(
+            f"unknown metric {name!r}: the runs hold no records yet, as those do that were interrupted in warm-up. "
+            "Let them run past their first record, or open other runs"
+        )
     if metric is None:
         raise UnknownNameError.of("metric", name, known)
     return metric
@@ -128,13 +139,18 @@ def _dataset(runs: xr.DataTree, group: str) -> xr.Dataset:
 
 def _describe(dataset: xr.Dataset, group: str, name: str) -> Metric:
     variable = dataset[name]
-    pooled = f"{POOLED}{name}"
-    dims = tuple(str(dim) for dim in variable.dims if dim not in (RUN, STEP))
+    pooled = f"{POOLED}{name}" if f"{POOLED}{name}" in dataset else None
     return Metric(
         name=name,
         group=group,
-        definition=Definition.from_attrs(name, dims, {str(key): value for key, value in variable.attrs.items()}),
-        axis=next((axis for axis in (LAYER, PARAMETER, TASK) if axis in dims), None),
-        taus=tuple(float(tau) for tau in dataset[TAU].values) if TAU in dims else (),
-        pooled=pooled if pooled in dataset else None,
+        definition=_passport(variable),
+        axis=next((axis for axis in (LAYER, PARAMETER, TASK) if axis in variable.dims), None),
+        taus=tuple(float(tau) for tau in dataset[TAU].values) if TAU in variable.dims else (),
+        pooled=pooled,
+        pooled_definition=_passport(dataset[pooled]) if pooled else None,
     )
+
+
+def _passport(variable: xr.DataArray) -> Definition:
+    dims = tuple(str(dim) for dim in variable.dims if dim not in (RUN, STEP))
+    return Definition.from_attrs(str(variable.name), dims, {str(key): value for key, value in variable.attrs.items()})

@@ -26,7 +26,7 @@ class RunValue:
     width: int | None
     depth: int | None
     seed: int | None
-    architecture: str
+    architecture: str | None
     value: float
     """Mean over the final window; NaN where nothing was measured."""
     units: float
@@ -67,7 +67,7 @@ def run_values(runs: xr.DataTree, selection: Selection, *, window: float, unfini
     units = np.full(len(values), math.nan) if selection.units is None else selection.units.values
     found = []
     for position in range(curve.sizes[RUN]):
-        state = _text(runs, "state", position)
+        state = _text(runs, "state", position) or ""
         value = float(values[position])
         reason = ""
         if not math.isfinite(value):
@@ -119,8 +119,8 @@ def run_coordinates(runs: xr.DataTree, position: int) -> dict[str, Any]:
     """Name and state of the run at ``position``, and where it stands: None where that was not given."""
     whole = {name: _whole(runs, name, position) for name in ("task_count", "width", "depth", "seed")}
     return (
-        {"run": run_names(runs)[position]}
-        | {name: _text(runs, name, position) for name in ("state", "architecture")}
+        {"run": run_names(runs)[position], "state": _text(runs, "state", position) or ""}
+        | {"architecture": _text(runs, "architecture", position)}
         | whole
     )
 
@@ -135,5 +135,6 @@ def _whole(runs: xr.DataTree, coordinate: str, position: int) -> int | None:
         return None
 
 
-def _text(runs: xr.DataTree, coordinate: str, position: int) -> str:
-    return str(runs.coords[coordinate].values[position]) if coordinate in runs.coords else ""
+def _text(runs: xr.DataTree, coordinate: str, position: int) -> str | None:
+    value = runs.coords[coordinate].values[position] if coordinate in runs.coords else None
+    return value if isinstance(value, str) and value else None

@@ -11,13 +11,14 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from plastikit.analysis.cells import Cell, RunValue, gather_cells, in_words, run_values
+from plastikit.analysis.cells import Cell, RunValue, gather_cells, run_values
+from plastikit.analysis.notes import batch_notes, notes
 from plastikit.analysis.plain import to_plain
 from plastikit.analysis.regression import Observations, Scale
 from plastikit.analysis.selection import select
 from plastikit.analysis.slopes import Slope, fit_slopes
 from plastikit.analysis.window import FINAL_WINDOW
-from plastikit.schema import FINISHED, RUN, Definition
+from plastikit.schema import RUN, Definition
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +27,7 @@ class Scaling:
 
     metric: str
     definition: Definition
+    """The passport of the variable that was read: of whole networks where the runs hold that and no part was named."""
     averaged: str
     """What was reduced within each run, in words."""
     is_share: bool
@@ -140,7 +142,7 @@ def scaling(
     )
     return Scaling(
         metric=selection.metric.name,
-        definition=selection.metric.definition,
+        definition=selection.definition,
         averaged=selection.label,
         is_share=share,
         window=window,
@@ -148,7 +150,7 @@ def scaling(
         runs=values,
         cells=gather_cells(counted, level),
         slopes=slopes,
-        notes=_notes(values, counted, placed),
+        notes=(*notes(values, counted, placed), *batch_notes(runs, selection, counted)),
     )
 
 
@@ -161,21 +163,3 @@ def _clusters(runs: xr.DataTree, placed: list[RunValue]) -> npt.NDArray[np.int64
         keys.append((tuple(map(str, tasks)) if named and tasks else value.task_count, value.seed))
     numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
     return np.array([numbers[key] for key in keys], dtype=np.int64)
-
-
-def _notes(values: tuple[RunValue, ...], counted: list[RunValue], placed: list[RunValue]) -> tuple[str, ...]:
-    notes = [f"Left out: {value.run} {value.left_out}." for value in values if value.left_out]
-    notes += [f"{value.run} {in_words(value.state)}, and counts." for value in counted if value.state != FINISHED]
-    steps = sorted({int(value.last_step) for value in counted})
-    if len(steps) > 1:
-        notes.append(f"Runs differ in length: their last records lie between steps {steps[0]:,} and {steps[-1]:,}.")
-    for what, kinds in (
-        ("architectures", {value.architecture for value in counted}),
-        ("depths", {value.depth for value in counted}),
-    ):
-        if len(kinds) > 1:
-            notes.append(f"Runs of several {what} are mixed: {', '.join(sorted(str(kind) for kind in kinds))}.")
-    if placed and len(placed) < len(counted):
-        without = len(counted) - len(placed)
-        notes.append(f"{without} of {len(counted)} runs were recorded without width or task count and enter no slope.")
-    return tuple(notes)

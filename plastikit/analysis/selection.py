@@ -12,7 +12,7 @@ import xarray as xr
 
 from plastikit.analysis.catalogue import Metric, axis_labels, find_metric, networks
 from plastikit.errors import UnknownNameError
-from plastikit.schema import DIAGNOSTICS, LAYER, NETWORK, PARAMETER, RUN, STEP, TAU
+from plastikit.schema import DIAGNOSTICS, LAYER, NETWORK, PARAMETER, RUN, STEP, TAU, Definition
 
 DEFAULT_TAU: Final = 0.025
 """The dormancy threshold of most published comparisons."""
@@ -23,6 +23,8 @@ class Selection:
     """A metric of every run as one curve, and what was averaged to get it."""
 
     metric: Metric
+    definition: Definition
+    """The passport of the variable that was read: the pooled one's where that was taken."""
     curve: xr.DataArray
     """``[run, step]``, NaN where the run has no record."""
     units: xr.DataArray | None
@@ -60,7 +62,8 @@ def select(
     chosen = find_metric(runs, metric)
     dataset = runs[chosen.group].to_dataset()
     pooled = chosen.pooled is not None and layer is None and parameter is None
-    values = dataset[chosen.pooled if pooled and chosen.pooled else chosen.name]
+    definition = chosen.pooled_definition if pooled and chosen.pooled_definition else chosen.definition
+    values = dataset[definition.variable]
     parts = []
     if TAU in values.dims:
         values, threshold = at_threshold(values, tau)
@@ -87,7 +90,8 @@ def select(
         values = _mean(values, dim) if dim in values.dims else values
     if units is not None:
         units = units.broadcast_like(values.isel({STEP: 0}, drop=True)) if RUN not in units.dims else units
-    return Selection(metric=chosen, curve=values.transpose(RUN, STEP), units=units, label=", ".join(parts))
+    curve = values.transpose(RUN, STEP)
+    return Selection(metric=chosen, definition=definition, curve=curve, units=units, label=", ".join(parts))
 
 
 def default_tau(recorded: Sequence[float]) -> float:

@@ -9,6 +9,7 @@ from typing import Any, Final
 import xarray as xr
 
 from plastikit.analysis.catalogue import Metric, metrics, networks
+from plastikit.analysis.notes import NONE_FINISHED
 from plastikit.analysis.plain import to_plain
 from plastikit.analysis.scaling import Scaling, scaling
 from plastikit.analysis.selection import default_tau
@@ -93,13 +94,13 @@ def summary(runs: xr.DataTree, *, level: float = 0.95) -> Summary:
     for task_count, width in sorted(places, key=lambda place: tuple(-1 if x is None else x for x in place)):
         entries = tuple(_entry(column, task_count, width) for column in columns)
         rows.append(Row(task_count=task_count, width=width, runs=max(e.n for e in entries), entries=entries))
-    notes = dict.fromkeys(note for column in columns for note in column.scaling.notes)
+    notes = dict.fromkeys(note for column in columns for note in column.scaling.notes if note != NONE_FINISHED)
     return Summary(columns=tuple(columns), rows=tuple(rows), notes=tuple(notes))
 
 
 def _column(runs: xr.DataTree, metric: Metric, network: str | None, of: int, level: float) -> Column:
     found = scaling(runs, metric.name, network=network, level=level)
-    title = metric.definition.long_name or metric.name
+    title = found.definition.long_name or metric.name
     return Column(
         metric=metric.name,
         network=network,
@@ -107,7 +108,7 @@ def _column(runs: xr.DataTree, metric: Metric, network: str | None, of: int, lev
         short=", ".join(filter(None, (network, f"τ = {default_tau(metric.taus):g}" if metric.taus else ""))),
         averaged=found.averaged,
         is_share=found.is_share,
-        definition=metric.definition,
+        definition=found.definition,
         scaling=found,
     )
 

@@ -79,7 +79,7 @@
     const networks = Object.keys(chosen()?.scaling ?? {});
     fill(at("network"), networks.map((name) => ({ value: name, label: name })));
     at("network-field").hidden = networks.length < 2;
-    at("metric-term").dataset.metric = chosen()?.metric ?? "";
+    at("metric-term").dataset.metric = chosen()?.terms.join("\n") ?? "";
     at("metric-term").hidden = !chosen();
     document.querySelector(".chooser").hidden = !chosen();
     at("run").closest("p").hidden = Object.keys(chosen()?.histories ?? {}).length < 2;
@@ -100,11 +100,13 @@
   };
   const open = (button) => {
     clearTimeout(leaving);
-    const source = at(`definition-${button.dataset.metric}`);
-    if (owner === button || !source) return;
+    const sources = button.dataset.metric.split("\n").map((name) => at(`definition-${name}`)).filter(Boolean);
+    if (owner === button || !sources.length) return;
     close();
     owner = button;
-    tip.replaceChildren(element("h3", source.querySelector("summary").textContent), source.querySelector("dl").cloneNode(true));
+    tip.replaceChildren(...sources.flatMap((source) => [
+      element("h3", source.querySelector("summary").textContent), source.querySelector("dl").cloneNode(true),
+    ]));
     tip.hidden = false;
     tip.style.maxHeight = "";
     button.setAttribute("aria-expanded", "true");

@@ -13,6 +13,7 @@ from typing import Any, Final
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
+from plastikit.errors import ConfigurationError
 from plastikit.figures import markup
 from plastikit.figures.theme import DARK, TEMPLATE
 from plastikit.schema import Definition
@@ -48,8 +49,8 @@ class Choice:
     key: str
     label: str
     group: str
-    metric: str
-    """Whose definition belongs to it."""
+    terms: tuple[str, ...]
+    """The variables whose definitions belong to it."""
     scaling: Mapping[str, Panel]
     """By network."""
     histories: Mapping[str, Panel]
@@ -85,6 +86,9 @@ def write_report(content: ReportContent, path: str | Path) -> Path:
     """Write ``content`` as one HTML file, with plotly.js inside, and return its path.
 
     The file asks the network for nothing, and names in it that look like markup stay text.
+
+    Raises:
+        ConfigurationError: the file cannot be written.
     """
     parts = files("plastikit.figures")
 
@@ -107,8 +111,14 @@ def write_report(content: ReportContent, path: str | Path) -> Path:
         script=part("report.js"),
     )
     place = Path(path)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    place.write_text(page, encoding="utf-8")
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(page, encoding="utf-8")
+    except OSError as error:
+        found = f"{place} is a folder" if place.is_dir() else f"{place} cannot be written ({error.strerror or error})"
+        raise ConfigurationError(
+            f"{found}; a report is one file in a folder that can be written to. Give another path, such as report.html"
+        ) from error
     return place
 
 
@@ -121,7 +131,7 @@ def _embedded(content: ReportContent) -> str:
                 "key": choice.key,
                 "label": choice.label,
                 "group": choice.group,
-                "metric": choice.metric,
+                "terms": choice.terms,
                 "scaling": {name: _panel(panel) for name, panel in choice.scaling.items()},
                 "histories": {name: _panel(panel) for name, panel in choice.histories.items()},
             }

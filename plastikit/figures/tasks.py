@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 import xarray as xr
 
 from plastikit.figures.theme import INK, MUTED, RAMP, categories, figure, literal, ramp
-from plastikit.schema import TASK
+from plastikit.schema import FINISHED, TASK
 
 _SHARES: Final = {"range": [-0.04, 1.04], "tickvals": [0.0, 0.25, 0.5, 0.75, 1.0], "tickformat": ".0%"}
 _PANEL: Final = 190
@@ -20,6 +20,8 @@ _MOST_NAMED: Final = 10
 
 def run_curves_figure(curves: Sequence[xr.Dataset]) -> go.Figure:
     """One panel for each task count, one line for each run (the mean over its tasks), the wider the stronger.
+
+    A run that did not finish is dashed, and its marks are hollow.
 
     Args:
         curves: what ``task_curves`` gives, one or more; their attributes say where each run stands.
@@ -57,6 +59,7 @@ def run_curves_figure(curves: Sequence[xr.Dataset]) -> go.Figure:
         members = [curve for curve in curves if _order(curve.attrs["task_count"]) == count]
         for curve in sorted(members, key=lambda member: _order(member.attrs["width"])):
             width = _order(curve.attrs["width"])
+            is_finished = curve.attrs["state"] == FINISHED
             made.add_scatter(
                 x=curve["progress"].values.tolist(),
                 y=curve["mean"].values.tolist(),
@@ -66,8 +69,8 @@ def run_curves_figure(curves: Sequence[xr.Dataset]) -> go.Figure:
                 name="width not given" if width < 0 else f"width {width}",
                 legendgroup=str(width),
                 showlegend=width not in named,
-                line={"color": colours[width], "width": 2},
-                marker={"size": 5},
+                line={"color": colours[width], "width": 2, "dash": "solid" if is_finished else "dash"},
+                marker={"size": 5, "symbol": "circle" if is_finished else "circle-open"},
                 hovertemplate=_hover(curve.attrs["run"], curve),
             )
             named.add(width)

@@ -36,7 +36,8 @@ def open_run(path: Location) -> xr.DataTree:
             f"{path} has schema version {version}; this plastikit reads versions up to {SCHEMA_VERSION}. "
             "Install a newer plastikit to read it"
         )
-    return xr.open_datatree(os.fspath(path), engine="zarr", chunks=None)
+    # As Zarr's own strings, labels could be neither plotted nor sorted.
+    return xr.open_datatree(os.fspath(path), engine="zarr", chunks=None).map_over_datasets(_with_plain_text)
 
 
 def read_attributes(path: Location) -> dict[str, Any]:
@@ -48,20 +49,23 @@ def read_attributes(path: Location) -> dict[str, Any]:
     place = Path(path)
     if not place.exists():
         raise NotARunError(f"{path} does not exist; give the path of a run, a folder that ends in .zarr")
-    try:
-        root = json.loads((place / "zarr.json").read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, UnicodeDecodeError):
-        root = None
-    attributes = root.get("attributes") if isinstance(root, dict) else None
-    if not isinstance(attributes, dict) or not isinstance(attributes.get("schema_version"), int):
-        inside = find_runs(place) if place.is_dir() else []
-        hint = (
-            f"it holds {len(inside)} runs, such as {inside[0]}: use open_runs"
-            if inside
-            else "a run is a folder that ends in .zarr"
+    attributes = _read_root(place)
+    if attributes is not None:
+        return attributes
+    inside = find_runs(place) if place.is_dir() else []
+    if inside:
+        raise NotARunError(
+            f"{path} is not one run: it holds {len(inside)} runs, such as {inside[0]}; "
+            "give one of them, or the folder to open_runs"
         )
-        raise NotARunError(f"{path} is not a plastikit run; {hint}")
-    return attributes
+    if place.suffix == ".zarr":
+        raise NotARunError(f"{path} is not a readable run: its zarr.json is missing or damaged; move it away")
+    raise NotARunError(f"{path} is not a plastikit run; give a folder that ends in .zarr")
+
+
+def is_run(path: Location) -> bool:
+    """Whether a readable run lies at ``path``."""
+    return _read_root(Path(path)) is not None
 
 
 def find_runs(directory: Location) -> list[Path]:
@@ -94,6 +98,17 @@ def open_runs(paths: Location | Iterable[Location]) -> xr.DataTree:
         attrs={"schema_version": SCHEMA_VERSION, "runs": dict(zip(names, attributes, strict=True))},
     )
     return xr.DataTree.from_dict({"/": root, **groups})
+
+
+def _read_root(place: Path) -> dict[str, Any] | None:
+    try:
+        root = json.loads((place / "zarr.json").read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError, UnicodeDecodeError):
+        return None
+    attributes = root.get("attributes") if isinstance(root, dict) else None
+    if not isinstance(attributes, dict) or not isinstance(attributes.get("schema_version"), int):
+        return None
+    return attributes
 
 
 def _places(paths: Location | Iterable[Location]) -> list[Path]:
@@ -164,14 +179,17 @@ def _join(datasets: list[xr.Dataset], coordinates: Mapping[str, Any]) -> xr.Data
 
 
 def _prepare(dataset: xr.Dataset, layers: list[str]) -> xr.Dataset:
-    """``dataset`` with plain text labels, ``unit_layer`` along the joined layers, and an index on ``unit``."""
-    text = {name: variable.astype(object) for name, variable in dataset.variables.items() if variable.dtype.kind == "T"}
-    dataset = dataset.assign(text)
+    """``dataset`` with ``unit_layer`` along the joined layers, and an index on ``unit``."""
     if UNIT in dataset.dims:
         position = np.array([layers.index(name) for name in _labels(dataset, LAYER)])
         units = {UNIT: np.arange(dataset.sizes[UNIT]), "unit_layer": (UNIT, position[dataset["unit_layer"].values])}
         dataset = dataset.assign_coords(units)
     return dataset
+
+
+def _with_plain_text(dataset: xr.Dataset) -> xr.Dataset:
+    text = {name: variable.astype(object) for name, variable in dataset.variables.items() if variable.dtype.kind == "T"}
+    return dataset.assign(text)
 
 
 def _labels(dataset: xr.Dataset, dim: str) -> list[str]:

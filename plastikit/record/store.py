@@ -63,6 +63,10 @@ class RunStore:
             raise StoreExistsError(
                 f"{path} exists already and is left untouched; choose another path, or delete it first"
             ) from None
+        except OSError as error:
+            raise ConfigurationError(
+                f"{path} cannot be written: {error.strerror}; choose a path in a folder that you may write to"
+            ) from None
         self._root = zarr.open_group(path, mode="w", zarr_format=3)
         self._attributes: dict[str, Any] = {
             "schema_version": SCHEMA_VERSION,

@@ -13,15 +13,16 @@ from multiprocessing import connection, get_context
 from pathlib import Path
 from typing import Any, Final
 
-from plastikit.errors import ConfigurationError, NotARunError
-from plastikit.record.dataset import read_attributes
+from plastikit.errors import ConfigurationError
+from plastikit.record.dataset import is_run, read_attributes
 from plastikit.record.provenance import provenance
 from plastikit.record.store import RunStore, mark
-from plastikit.schema import FAILED, FINISHED, RUNNING
+from plastikit.schema import FAILED, FINISHED, INTERRUPTED, RUNNING
 from plastikit.sweep.grid import PlannedRun
 from plastikit.sweep.worker import work
-from plastikit.train.loop import Progress
+from plastikit.train.loop import Progress, run_metadata
 from plastikit.train.tasks import require_metaworld
+from plastikit.watch.schedule import every
 
 SET_ASIDE: Final = "set-aside"
 """Folder, inside the sweep's, to which the records of runs that are begun anew are moved."""
@@ -54,6 +55,7 @@ class _Worker:
     run: PlannedRun
     process: Any
     messages: connection.Connection
+    metadata: dict[str, Any]
     error: str | None = None
 
 
@@ -103,7 +105,11 @@ def execute(
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     ledger = _Ledger(on_update)
     with _only_sweep_in(place):
-        todo = [run for run in runs if not _is_settled(run, place, ledger, retries_failed=retries_failed)]
+        todo = [
+            run
+            for run in runs
+            if not _is_settled(run, place, ledger, probe_interval=probe_interval, retries_failed=retries_failed)
+        ]
         if todo:
             at_once = max(1, min(jobs or cores, len(todo)))
             threads = max(1, cores // at_once)
@@ -130,7 +136,7 @@ def _work_off(waiting: list[PlannedRun], place: Path, at_once: int, probe_interv
                     active.remove(worker)
                     ledger.enter(_settle(worker, place))
     finally:
-        _stop(active)
+        _stop(active, place)
 
 
 def _start(run: PlannedRun, place: Path, probe_interval: int) -> _Worker:
@@ -138,9 +144,14 @@ def _start(run: PlannedRun, place: Path, probe_interval: int) -> _Worker:
     ours, theirs = context.Pipe(duplex=False)
     path = place / f"{run.name}.zarr"
     process = context.Process(target=work, args=(run.config, path, probe_interval, theirs), name=run.name)
-    process.start()
+    # A terminal's Ctrl-C goes to every process: blocked here, it stays blocked in the worker, from its first instant.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     theirs.close()
-    return _Worker(run, process, ours)
+    return _Worker(run, process, ours, run_metadata(run.config, every(probe_interval)))
 
 
 def _listen(worker: _Worker, ledger: _Ledger) -> None:
@@ -164,7 +175,7 @@ def _settle(worker: _Worker, place: Path) -> Update:
         error = f"the process ended with {_exit(worker.process.exitcode)}"
     if not path.exists():
         error = error or "the process ended without starting the run"
-        RunStore(path, configuration=worker.run.config.to_dict(), provenance=provenance()).close(FAILED, error=error)
+        RunStore(path, configuration=worker.metadata, provenance=provenance()).close(FAILED, error=error)
     state = read_attributes(path)["state"]
     if state == RUNNING:
         error = error or "the process ended without closing the run"
@@ -177,29 +188,30 @@ def _exit(code: int) -> str:
     return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 
 
-def _stop(active: Sequence[_Worker]) -> None:
+def _stop(active: Sequence[_Worker], place: Path) -> None:
     """Ask the processes that are left to close their runs, and end those that do not."""
     for worker in active:
-        if worker.process.is_alive():
-            os.kill(worker.process.pid, signal.SIGINT)
+        worker.process.terminate()
     for worker in active:
         worker.process.join(_GRACE_SECONDS)
         if worker.process.is_alive():
             worker.process.kill()
             worker.process.join()
+        path = place / f"{worker.run.name}.zarr"
+        if is_run(path) and read_attributes(path)["state"] == RUNNING:
+            mark(path, INTERRUPTED, error="the sweep was interrupted")
 
 
-def _is_settled(run: PlannedRun, place: Path, ledger: _Ledger, *, retries_failed: bool) -> bool:
+def _is_settled(run: PlannedRun, place: Path, ledger: _Ledger, *, probe_interval: int, retries_failed: bool) -> bool:
     path = place / f"{run.name}.zarr"
     if not path.exists():
         return False
-    try:
-        attributes = read_attributes(path)
-    except NotARunError:
+    if not is_run(path):
         # A process that was killed in the instant in which it created its run.
         _set_aside(path)
         return False
-    _check_settings(run, path, attributes["configuration"])
+    attributes = read_attributes(path)
+    _check_settings(run, path, attributes["configuration"], probe_interval)
     state = attributes["state"]
     if state == FINISHED or (state == FAILED and not retries_failed):
         ledger.enter(Update(name=run.name, state=state, error=attributes.get("error"), is_old=True))
@@ -217,8 +229,8 @@ def _set_aside(path: Path) -> None:
     path.rename(aside / f"{path.stem}-{number}.zarr")
 
 
-def _check_settings(run: PlannedRun, path: Path, found: dict[str, Any]) -> None:
-    expected = json.loads(json.dumps(run.config.to_dict()))
+def _check_settings(run: PlannedRun, path: Path, found: dict[str, Any], probe_interval: int) -> None:
+    expected = json.loads(json.dumps(run_metadata(run.config, every(probe_interval))))
     differing = [key for key in expected if key != "threads" and found.get(key) != expected[key]]
     if differing:
         key = differing[0]
@@ -230,8 +242,14 @@ def _check_settings(run: PlannedRun, path: Path, found: dict[str, Any]) -> None:
 
 @contextmanager
 def _only_sweep_in(place: Path) -> Iterator[None]:
-    place.mkdir(parents=True, exist_ok=True)
-    with (place / ".sweep.lock").open("w") as lock:
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        lock = (place / ".sweep.lock").open("w")
+    except OSError as error:
+        raise ConfigurationError(
+            f"{place} cannot hold runs: {error.strerror}; choose a folder that you may write to"
+        ) from None
+    with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import _thread
+import signal
 import threading
 from multiprocessing import connection, parent_process
 from pathlib import Path
+from typing import NoReturn
 
 from plastikit.train.config import TrainingConfig
 from plastikit.train.loop import train
@@ -13,7 +15,11 @@ from plastikit.watch.schedule import every
 
 
 def work(config: TrainingConfig, path: Path, probe_interval: int, messages: connection.Connection) -> None:
-    """Train, sending each ``Progress``, and the error's text where the run fails."""
+    """Train, sending each ``Progress``, and the error's text where the run fails.
+
+    The sweep alone answers Ctrl-C: it starts its workers with SIGINT blocked, and stops them with SIGTERM.
+    """
+    signal.signal(signal.SIGTERM, _stop_once)
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     try:
         train(config, store=path, schedule=every(probe_interval), on_progress=messages.send)
@@ -27,4 +33,10 @@ def _leave_with_parent() -> None:
     parent = parent_process()
     if parent is not None:
         parent.join()
-        _thread.interrupt_main()
+        _thread.interrupt_main(signal.SIGTERM)
+
+
+def _stop_once(*_: object) -> NoReturn:
+    """Let the run be closed as an interrupted one; a second signal must not cut the closing short."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise KeyboardInterrupt

@@ -222,14 +222,20 @@ def _watched(
     from plastikit.watch.monitor import attach
     from plastikit.watch.schedule import every
 
+    schedule = every(100) if schedule is None else schedule
     return attach(
         {"actor": agent.actor, "critic_0": agent.critics[0], "critic_1": agent.critics[1]},
         optimizer={"actor": agent.actor_optimizer, "critic": agent.critic_optimizer},
         store=store,
         probes=probes,
-        schedule=every(100) if schedule is None else schedule,
-        metadata=config.to_dict(),
+        schedule=schedule,
+        metadata=run_metadata(config, schedule),
     )
+
+
+def run_metadata(config: TrainingConfig, schedule: Schedule) -> dict[str, Any]:
+    """What a run's store says of its settings: the training's, and when it was looked at."""
+    return config.to_dict() | {"schedule": repr(schedule)}
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -13,6 +13,8 @@ from torch.utils.hooks import RemovableHandle
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from plastikit.errors import UnitAxisError
+from plastikit.watch.groups import group_ids
+from plastikit.watch.hooks import Hook
 from plastikit.watch.layers import Layer, parameter_kinds, produced_axis, unit_axis
 
 Groups = Callable[..., Any]
@@ -69,18 +71,21 @@ class NetworkWatch:
         self.prefix = prefix
         self.units: dict[str, int] = {}
         self.is_paused = False
-        self.named = {f"{prefix}{path}": parameter for path, parameter in model.named_parameters()}
-        self.kinds = {f"{prefix}{path}": kind for path, kind in parameter_kinds(model).items()}
-        self.weights = frozenset(name for name, kind in self.kinds.items() if kind == "weight")
+        self.named: dict[str, nn.Parameter] = {}
+        self.kinds: dict[str, str] = {}
+        self.weights: frozenset[str] = frozenset()
         self._sees_all = sees_all
         self._groups_of = groups
         self._groups: Tensor | None = None
         self._handles: list[RemovableHandle] = []
+        self._inner: list[RemovableHandle] = []
+        self._modules: dict[str, nn.Module] = {}
         self._produced = WeakTensorKeyDictionary()
         self._seen: dict[str, _Seen] = {}
         self._calls: dict[str, int] = {}
         self._kept: tuple[dict[str, _Seen], Tensor | None] | None = None
         self._is_inside = False
+        self.reread()
 
     @property
     def is_armed(self) -> bool:
@@ -106,21 +111,18 @@ class NetworkWatch:
         if self.is_armed:
             return
         self._handles = [
-            self.model.register_forward_pre_hook(self._enter, with_kwargs=True),
-            self.model.register_forward_hook(self._leave, always_call=True),
-            *(
-                module.register_forward_hook(self._note_producer)
-                for module in self.model.modules()
-                if not any(module.children())
-            ),
-            *(layer.module.register_forward_hook(self._hook(layer)) for layer in self.layers),
+            self.model.register_forward_pre_hook(Hook(self._enter), with_kwargs=True),
+            self.model.register_forward_hook(Hook(self._leave), always_call=True),
         ]
+        self._follow_modules()
 
     def disarm(self) -> None:
         """Remove the hooks and let go of every activation."""
-        for handle in self._handles:
+        for handle in (*self._handles, *self._inner):
             handle.remove()
         self._handles.clear()
+        self._inner.clear()
+        self._modules.clear()
         self._is_inside = False
         self.release()
         self.forget()
@@ -162,6 +164,17 @@ class NetworkWatch:
         features = {label: _features(seen) for label, seen in fresh.items()}
         return Sight(features, groups, unreadable, problems)
 
+    def reread(self) -> frozenset[str]:
+        """Follow parameters that were replaced, added or removed since; the names of all that were."""
+        named = {f"{self.prefix}{path}": parameter for path, parameter in self.model.named_parameters()}
+        changed = {name for name, parameter in named.items() if self.named.get(name) is not parameter}
+        changed |= self.named.keys() - named
+        if changed:
+            self.named = named
+            self.kinds = {f"{self.prefix}{path}": kind for path, kind in parameter_kinds(self.model).items()}
+            self.weights = frozenset(name for name, kind in self.kinds.items() if kind == "weight")
+        return frozenset(changed)
+
     def snapshot(self) -> dict[str, Tensor]:
         """A copy of the parameters as they stand."""
         return {name: parameter.detach().clone() for name, parameter in self.named.items()}
@@ -174,14 +187,33 @@ class NetworkWatch:
         """The gradients themselves, detached; None where there is none."""
         return {name: None if tensor.grad is None else tensor.grad.detach() for name, tensor in self.named.items()}
 
+    def _follow_modules(self) -> None:
+        """Set the hooks on the modules as they are now; where they are those of before, nothing."""
+        modules = dict(self.model.named_modules())
+        if modules == self._modules:
+            return
+        for handle in self._inner:
+            handle.remove()
+        self._modules = modules
+        self.layers = [replace(layer, module=modules.get(layer.path, layer.module)) for layer in self.layers]
+        self._inner = [
+            *(
+                module.register_forward_hook(Hook(self._note_producer))
+                for module in modules.values()
+                if not any(module.children())
+            ),
+            *(layer.module.register_forward_hook(Hook(self._hook(layer))) for layer in self.layers),
+        ]
+
     def _enter(self, _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if not self._is_looking:
             return
+        self._follow_modules()
         self._is_inside = True
         self._calls.clear()
         self._seen.clear()
         if self._groups_of is not None:
-            self._groups = torch.as_tensor(self._groups_of(*args, **kwargs)).detach().reshape(-1)
+            self._groups = group_ids(self._groups_of(*args, **kwargs))
 
     def _leave(self, _module: nn.Module, _args: object, _output: object) -> None:
         self._is_inside = False

@@ -50,6 +50,20 @@ class Clock:
         self.due = step
         self.watch.arm()
 
+    def reread(self) -> list[str]:
+        """Follow parameters that were replaced, added or removed; what can be measured no more, in words."""
+        changed = self.watch.reread()
+        if not changed:
+            return []
+        lost = sorted(changed & self.initial.keys())
+        self.initial = {name: parameter for name, parameter in self.initial.items() if name not in changed}
+        self.before = {name: parameter for name, parameter in self.before.items() if name not in changed}
+        return [
+            f"parameter {name} was {'replaced' if name in self.watch.named else 'removed'}; "
+            "its distance from initialisation is not measured any more"
+            for name in lost
+        ]
+
     def start(self, *, copied: bool) -> None:
         """Take the parameters as they stand before the update; copied where they are needed after it."""
         self.left = set(self.owned)
@@ -89,7 +103,7 @@ class Clock:
     def take_all(self) -> None:
         """Take every gradient and every parameter as they stand, where no optimizer is listened to."""
         self.gradients = self.watch.gradients()
-        self.updated = self.watch.current()
+        self.updated = {name: parameter for name, parameter in self.watch.current().items() if name in self.before}
 
     def capture(self, sight: Sight | None) -> Capture:
         """All that was taken, as a probe is handed it."""

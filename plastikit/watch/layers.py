@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -101,7 +102,7 @@ def find_layers(model: nn.Module, layers: Layers = AUTO) -> list[Layer]:
     ``"auto"`` takes every activation module.
 
     Raises:
-        ConfigurationError: ``model`` is no module.
+        ConfigurationError: ``model`` is no module, or compiled.
         NothingToWatchError: ``"auto"`` finds no activation module, or ``layers`` names none.
         UnknownNameError: a name or pattern fits no module.
     """
@@ -110,6 +111,7 @@ def find_layers(model: nn.Module, layers: Layers = AUTO) -> list[Layer]:
             f"the model is a {type(model).__name__}, where a torch module was expected; "
             "give a torch.nn.Module, or a mapping of names to modules"
         )
+    _check_uncompiled(model)
     modules = {path: module for path, module in model.named_modules() if path}
     if layers == AUTO:
         found = [
@@ -197,6 +199,19 @@ def parameter_kinds(model: nn.Module) -> dict[str, str]:
         return "gain" if id(parameter) in gains or parameter.ndim < 2 else "weight"
 
     return {name: kind(name, parameter) for name, parameter in model.named_parameters()}
+
+
+def _check_uncompiled(model: nn.Module) -> None:
+    # Who compiled a model has loaded the compiler; we do not load it to ask.
+    compiler = sys.modules.get("torch._dynamo.eval_frame")
+    wrapper: tuple[type, ...] = (compiler.OptimizedModule,) if compiler else ()
+    for path, module in model.named_modules():
+        if isinstance(module, wrapper) or getattr(module, "_compiled_call_impl", None) is not None:
+            raise ConfigurationError(
+                f"{f'the module {path}' if path else 'the model'} is compiled by torch.compile, and compiled forwards "
+                "cannot be watched yet; watch the uncompiled module, and run it without torch.compile: compiling it "
+                "after attaching hides its layers as well"
+            )
 
 
 def _listed(modules: Mapping[str, nn.Module]) -> str:

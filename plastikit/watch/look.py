@@ -14,6 +14,7 @@ from plastikit.errors import ConfigurationError, NothingToWatchError, UnknownNam
 from plastikit.probes import PROBES
 from plastikit.schema import UNIT
 from plastikit.watch.capture import Groups, NetworkWatch
+from plastikit.watch.groups import group_ids
 from plastikit.watch.layers import AUTO, Layers, find_layers
 from plastikit.watch.probe import Capture, Probe, Reading
 from plastikit.watch.recorder import Readings, merge, to_host
@@ -179,7 +180,7 @@ def fixed(groups: Sequence[int] | Tensor | None) -> Groups | None:
     """A function that answers every forward with the same groups."""
     if groups is None:
         return None
-    given = torch.as_tensor(groups, dtype=torch.int64)
+    given = group_ids(groups)
     return lambda *_args, **_kwargs: given
 
 

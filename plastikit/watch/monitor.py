@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import operator
 import os
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -51,6 +52,11 @@ def attach(
     last forward with gradients enabled before the optimizer steps. Where the optimizers of several networks keep
     different paces, a step is one round in which each steps at most once, and a network that sits a due round out is
     measured at its next update, if that comes before its next record is due.
+
+    An optimizer that computes gradients in a closure, such as LBFGS, may call it several times: features and gradients
+    are those of the last call. ``"auto"`` finds modules, and functions called inside a forward, such as
+    ``functional.relu``, are not seen: use ``nn.ReLU()``, or name modules in ``layers``. Models compiled by
+    ``torch.compile`` are refused.
 
     Args:
         model: A module, or a mapping of names to modules, such as ``{"actor": actor, "critic": critic}``.
@@ -132,7 +138,9 @@ class Monitor:
     def step(self, step: int | None = None, **scalars: Any) -> None:
         """Record scalars, such as a loss, in ``/training``; without an optimizer to listen to, also end a step.
 
-        Without an optimizer, call it after the update and before the gradients are set to zero.
+        Without an optimizer, call it after the update and before the gradients are set to zero. A loss recorded after
+        ``optimizer.step()`` stands at the number of updates done, one later than the record of that update: the loss
+        of the update that the record at step s describes stands at s + 1.
 
         Args:
             step: The step to record the scalars at; by default the number of updates so far.
@@ -235,8 +243,16 @@ class Monitor:
             self._warn(f"no forward on a due step went through the layers {', '.join(unseen)}; they were not measured")
 
     def _warn(self, message: str) -> None:
-        warnings.warn(message, stacklevel=3)
+        warnings.warn(message, stacklevel=_outside())
         self.event("warning", message)
+
+
+def _outside() -> int:
+    """How far up from its caller the first line stands that is neither ours nor torch's."""
+    frame, level = sys._getframe(1), 1  # noqa: SLF001  the whole stack would have to be listed otherwise
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in {"plastikit", "torch"}:
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def _optimizers(given: Optimizer | Iterable[Optimizer] | Mapping[str, Optimizer] | None) -> list[Optimizer]:

@@ -59,6 +59,7 @@ class Pace:
             return
         for clock in self._clocks:
             if clock.due is not None:
+                self._journal.tell(clock.reread())
                 clock.take_all()
                 self._look(clock)
                 self._finish(clock)
@@ -86,7 +87,8 @@ class Pace:
             if clock.due is None or clock.due > self._round:
                 continue
             if not clock.left:
-                # An optimizer may have taken up parameters since.
+                # A layer may have been replaced since, and an optimizer may have taken up parameters.
+                self._journal.tell(clock.reread())
                 clock.owned = owned_by(clock.watch, self._optimizers)
             if key in clock.owned:
                 has_closure = _has_closure(args, kwargs)
@@ -121,6 +123,7 @@ class Pace:
         """End the round: what is due in the next one gets its hooks."""
         for clock in self._clocks:
             if self._optimizers and not clock.owned and clock.due is not None:
+                self._journal.tell(clock.reread())
                 clock.start(copied=False)
                 self._look(clock)
                 self._finish(clock)
@@ -147,6 +150,7 @@ class Pace:
             clock.open(step)
             self._journal.expect(clock)
             if not self._optimizers:
+                self._journal.tell(clock.reread())
                 clock.start(copied=True)
 
     def _hear(self, clock: Clock, optimizer: Optimizer) -> None:

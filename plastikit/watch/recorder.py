@@ -80,6 +80,7 @@ class Recorder:
         """Hand a row to the store; labels that were not seen before become new entries of their axis."""
         table = self._store.table(DIAGNOSTICS)
         self._add_layers(measured)
+        self._add_parameters()
         row: dict[str, Values | float | str] = {}
         for variable, values in measured.items():
             definition = self._definitions[variable]
@@ -161,7 +162,8 @@ class Recorder:
             )
 
     def _add_parameters(self) -> None:
-        named = [(name, network) for network in self._networks.values() for name in network.named]
+        known = self._positions.get(PARAMETER, {})
+        named = [(name, network) for network in self._networks.values() for name in network.named if name not in known]
         if named:
             self._extend(
                 PARAMETER,

@@ -41,7 +41,7 @@ def test_few_runs_get_bca_over_every_resample() -> None:
     values = np.array([0.1, 0.37, 0.45, 0.52, 0.9])
     found = bootstrap_interval([values], statistic=lambda sample: sample.mean(axis=-1))
     reference = stats.bootstrap((values,), np.mean, n_resamples=200_000, method="BCa", rng=1)
-    assert found.method == "BCa bootstrap, all 3125 resamples"
+    assert found.method == "BCa bootstrap, all 3125 resamples; undercovers with so few runs"
     assert found.low == pytest.approx(reference.confidence_interval.low, abs=0.01)
     assert found.high == pytest.approx(reference.confidence_interval.high, abs=0.01)
 
@@ -76,10 +76,15 @@ def test_strata_are_resampled_each_by_itself() -> None:
 
 @pytest.mark.parametrize(
     ("values", "reason"),
-    [([0.3], "two runs"), ([0.3, 0.3, 0.3], "same value"), ([0.3, float("nan")], "missing")],
+    [
+        ([0.3], "one run"),
+        ([0.3, 0.5], "two runs cannot bound it; every run is shown"),
+        ([0.3, 0.3, 0.3], "same value"),
+        ([0.3, float("nan")], "missing"),
+    ],
 )
 def test_no_interval_where_resampling_shows_nothing(values: list[float], reason: str) -> None:
-    """A single run, equal runs and a missing value have a NaN interval that says why."""
+    """One run, two runs, equal runs and a missing value have a NaN interval that says why."""
     found = bootstrap_interval([np.array(values)])
     assert np.isnan(found.low)
     assert np.isnan(found.high)

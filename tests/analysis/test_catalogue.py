@@ -46,3 +46,19 @@ def test_numbered_networks_go_under_one_name(join: Callable[..., xr.DataTree], g
     """critic_0 and critic_1 are called critic, and a network alone keeps its name."""
     runs = join(grid([1], [32], 1), {"srank": value})
     assert networks(runs) == {"critic": ("critic_0", "critic_1"), "actor": ("actor",)}
+
+
+def test_runs_without_a_record_say_so(join: Callable[..., xr.DataTree], grid: Callable[..., list[Any]]) -> None:
+    """Runs that were interrupted before their first record are not blamed on the name of the metric."""
+    with pytest.raises(UnknownNameError, match="hold no records yet"):
+        find_metric(join(grid([1], [32], 1), {}, ()), "srank")
+
+
+def test_a_metric_has_the_passport_of_its_pooled_sibling_too(
+    join: Callable[..., xr.DataTree], grid: Callable[..., list[Any]]
+) -> None:
+    """The value of a layer and that of the network are two definitions, the second first in a reader's way."""
+    runs = join(grid([1], [32], 1), dict.fromkeys(("dormant_fraction", "srank"), value))
+    dormant, srank = metrics(runs)
+    assert [found.variable for found in dormant.definitions] == ["network_dormant_fraction", "dormant_fraction"]
+    assert [found.variable for found in srank.definitions] == ["srank"]

@@ -107,7 +107,7 @@ def test_one_run_gives_a_point_and_says_what_it_cannot(
     result = scaling(join(grid([1], [32], 1), {"weight_norm": norm}), "weight_norm")
     assert result.cells[0].interquartile_mean == 32.0
     assert np.isnan(result.cells[0].low)
-    assert "two runs" in result.cells[0].method
+    assert "one run" in result.cells[0].method
     assert all(np.isnan(slope.estimate) and slope.note for slope in result.slopes)
 
 
@@ -143,3 +143,25 @@ def test_an_unknown_metric_is_refused(runs: xr.DataTree) -> None:
     """A metric that the runs do not hold is an error that names those that they do."""
     with pytest.raises(UnknownNameError, match="weight_norm"):
         scaling(runs, "weight_nrom")
+
+
+def test_the_definition_is_that_of_the_variable_that_was_read(runs: xr.DataTree) -> None:
+    """A value of the whole network comes with its own passport, and that of one parameter with the parameter's."""
+    diagnostics = runs["diagnostics"].to_dataset()
+    for name in ("weight_norm", "network_weight_norm"):
+        diagnostics[name].attrs |= {"definition": f"{name}/frobenius", "description": f"What {name} is."}
+    runs["diagnostics"] = xr.DataTree(diagnostics)
+    whole = scaling(runs, "weight_norm")
+    assert whole.metric == "weight_norm"
+    assert (whole.definition.variable, whole.definition.id) == ("network_weight_norm", "network_weight_norm/frobenius")
+    assert whole.to_dict()["definition"]["description"] == "What network_weight_norm is."
+    single = scaling(runs, "weight_norm", parameter="actor.*.weight")
+    assert (single.definition.variable, single.definition.id) == ("weight_norm", "weight_norm/frobenius")
+
+
+def test_two_runs_have_no_interval(join: Callable[..., xr.DataTree], grid: Callable[..., list[Any]]) -> None:
+    """The smaller and the larger of two runs are not passed off as a 95% interval."""
+    cell = scaling(join(grid([1], [32], 2), {"weight_norm": norm}), "weight_norm").cells[0]
+    assert len(cell.values) == 2
+    assert np.isnan([cell.low, cell.high]).all()
+    assert cell.method == "none: two runs cannot bound it; every run is shown"

@@ -32,16 +32,21 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_train_records_a_run(tmp_path: Path) -> None:
     """A short run on real Meta-World ends with a store that holds diagnostics, losses and an evaluation."""
     store = tmp_path / "run.zarr"
-    answer = _call("train", *TINY, "--width", 8, "--critic-width", 16, "--record-every", 20, "--out", store, "--json")
+    widths = ["--width", 8, "--critic-width", 16, "--actor-width", 4]
+    depths = ["--depth", 2, "--actor-depth", 1, "--critic-depth", 3]
+    rest = ["--record-every", 20, "--evaluate-every", 60, "--threads", 1, "--task-seed", 3, "--seed", 2, "--json"]
+    answer = _call("train", *TINY, *widths, *depths, *rest, "--out", store)
     assert answer.exit_code == 0, answer.output
     assert json.loads(answer.stdout)["success_rate"].keys() == {"reach-v3"}
     run = open_run(store)
     assert run.attrs["state"] == "finished"
     assert run["diagnostics"]["step"].values.tolist() == [0, 20, 40, 60]
     units = dict(zip(run["diagnostics"]["layer"].values, run["diagnostics"]["layer_units"].values, strict=True))
-    assert units["actor.trunk.hidden_1"] == 8
+    assert {layer: width for layer, width in units.items() if layer.startswith("actor")} == {"actor.trunk.hidden_1": 4}
     assert units["critic_1.trunk.hidden_3"] == 16
-    assert run["evaluation"].sizes["task"] == 1
+    assert run["evaluation"]["env_step"].values.tolist() == [60, 120]
+    configuration = run.attrs["configuration"]
+    assert (configuration["threads"], configuration["task_seed"], configuration["seed"]) == (1, 3, 2)
 
     again = _call("train", *TINY, "--out", store)
     assert again.exit_code == 1
@@ -64,6 +69,31 @@ def test_scaling_gives_cells_and_slopes(sweep: Path) -> None:
     found = json.loads(_call("analyze", "scaling", sweep, "--metric", "dormant_fraction", "--json").stdout)
     assert len(found["cells"]) == 9
     assert {slope["predictor"] for slope in found["slopes"]} == {"width", "tasks", "interaction"}
+
+
+@pytest.mark.parametrize(
+    ("options", "kept"),
+    [
+        (["--metric", "dormant_fraction", "--network", "critic", "--tau", "0.1"], "critic"),
+        (["--metric", "srank", "--layer", "actor.trunk.hidden_2"], "actor.trunk.hidden_2"),
+        (["--metric", "weight_norm", "--parameter", "*.heads.weight"], "heads.weight"),
+    ],
+)
+def test_scaling_of_a_part(options: list[str], kept: str, sweep: Path) -> None:
+    """A network, a layer or a parameter alone gives other numbers than the whole, and the answer says which."""
+    whole = json.loads(_call("analyze", "scaling", sweep, *options[:2], "--json").stdout)
+    part = json.loads(_call("analyze", "scaling", sweep, *options, "--json").stdout)
+    assert kept in part["averaged"]
+    assert part["cells"] != whole["cells"]
+
+
+def test_unfinished_runs_count_where_asked(tmp_path: Path) -> None:
+    """A run that did not finish is left out and named, and counted with --unfinished."""
+    write_synthetic_run(tmp_path / "a.zarr", records=4)
+    write_synthetic_run(tmp_path / "b.zarr", records=4, width=64, state="interrupted")
+    call = ["analyze", "scaling", tmp_path, "--metric", "srank", "--json"]
+    assert len(json.loads(_call(*call).stdout)["cells"]) == 1
+    assert len(json.loads(_call(*call, "--unfinished").stdout)["cells"]) == 2
 
 
 def test_report_is_one_file(sweep: Path, tmp_path: Path) -> None:
@@ -116,7 +146,7 @@ def test_unknown_metric_names_what_there_is(sweep: Path) -> None:
 def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
     """A folder without runs, and one that merely looks like a run, are named for what they are."""
     (tmp_path / "notes.zarr").mkdir()
-    assert "notes.zarr is not a plastikit run" in _call("report", tmp_path).output
+    assert "notes.zarr is not a readable run" in _call("report", tmp_path).output
     (tmp_path / "empty").mkdir()
     assert "no run found" in _call("report", tmp_path / "empty").output
 

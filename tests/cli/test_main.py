@@ -13,7 +13,7 @@ import typer
 from typer.testing import CliRunner, Result
 
 import plastikit
-from plastikit.cli.main import app, build
+from plastikit.cli.main import INTERRUPTED_LINE, app, build
 from plastikit.errors import NotARunError
 
 
@@ -59,7 +59,7 @@ def test_debug_shows_the_traceback(error: Exception) -> None:
 def test_interrupt_is_one_line() -> None:
     """Ctrl-C ends a command with exit code 130 and one line."""
     result = _run(_failing(KeyboardInterrupt()), "fail")
-    assert (result.exit_code, result.stderr.strip()) == (130, "interrupted")
+    assert (result.exit_code, result.stderr.strip()) == (130, INTERRUPTED_LINE)
 
 
 @pytest.mark.parametrize(
@@ -123,4 +123,4 @@ def test_real_interrupt(tmp_path: Path) -> None:
         assert process.stdout.readline() == "waiting\n"
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=20) == 130
-        assert process.stderr.read().strip() == "interrupted"
+        assert process.stderr.read().strip() == INTERRUPTED_LINE

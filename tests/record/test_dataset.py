@@ -87,7 +87,7 @@ def test_what_is_no_run(kind: str, tmp_path: Path) -> None:
     texts = {"other": json.dumps({"zarr_format": 3, "node_type": "group"}), "broken": '{"attributes": ', "list": "[1]"}
     if kind in texts:
         (path / "zarr.json").write_text(texts[kind])
-    with pytest.raises(NotARunError, match=r"run\.zarr (does not exist|is not a plastikit run).*folder that ends"):
+    with pytest.raises(NotARunError, match=r"run\.zarr (does not exist; give|is not a readable run.*move it away)"):
         open_run(path)
 
 

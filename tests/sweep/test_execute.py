@@ -57,7 +57,16 @@ def test_a_sweep_runs_records_and_is_not_repeated(tmp_path: Path) -> None:
     assert [update.is_old for update in again] == [True, True]
 
     with pytest.raises(ConfigurationError, match="env_steps_per_task is 150 there and 160 here"):
-        execute(_runs(_config(steps=160), 8), tmp_path)
+        execute(_runs(_config(steps=160), 8), tmp_path, probe_interval=20)
+    with pytest.raises(ConfigurationError, match=r"schedule is 'Every\(steps=20\)' there and 'Every\(steps=10\)' here"):
+        execute(runs, tmp_path, probe_interval=10)
+
+
+def test_a_folder_that_cannot_be_one(tmp_path: Path) -> None:
+    """A sweep into a file is refused in one sentence, before anything runs."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigurationError, match="cannot hold runs"):
+        execute(_runs(_config(), 8), tmp_path / "file")
 
 
 def test_a_run_that_fails_stops_no_other(tmp_path: Path) -> None:
@@ -67,6 +76,10 @@ def test_a_run_that_fails_stops_no_other(tmp_path: Path) -> None:
     outcome = execute([sound, broken], tmp_path, probe_interval=1)
     assert outcome.finished == (sound.name,)
     assert "DivergedError" in outcome.failed[broken.name]
+
+    assert execute([sound, broken], tmp_path, probe_interval=1) == outcome
+    execute([broken], tmp_path, probe_interval=1, retries_failed=True)
+    assert (tmp_path / SET_ASIDE / f"{broken.name}-1.zarr").exists()
 
     store = tmp_path / f"{broken.name}.zarr"
     attributes = read_attributes(store)
@@ -113,7 +126,7 @@ def _start_sweep(folder: Path, steps: int) -> subprocess.Popen[str]:
     script.write_text(_SWEEP, encoding="utf-8")
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
     command = [sys.executable, str(script), str(folder / "runs"), str(steps)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, start_new_session=True)
     assert process.stdout is not None
     for line in process.stdout:
         if line.split()[-1] == "True":
@@ -122,11 +135,11 @@ def _start_sweep(folder: Path, steps: int) -> subprocess.Popen[str]:
 
 
 def test_interrupted_and_started_again(tmp_path: Path) -> None:
-    """Ctrl-C closes the run so that it can be read; the next sweep sets it aside and begins it anew."""
+    """A terminal's Ctrl-C closes the run so that it can be read; the next sweep sets it aside and begins it anew."""
     with _start_sweep(tmp_path, 100_000) as process:
         with pytest.raises(ConfigurationError, match="another sweep is writing"):
             execute(_runs(_config(steps=100_000), 8), tmp_path / "runs")
-        process.send_signal(signal.SIGINT)
+        os.killpg(process.pid, signal.SIGINT)
         process.wait(timeout=60)
     (run,) = _runs(_config(steps=100_000), 8)
     store = tmp_path / "runs" / f"{run.name}.zarr"
