@@ -56,8 +56,8 @@ _METHODS: Final = (
         "on one scale and fail on another. Errors are robust to runs that share tasks and seed."
     ),
     (
-        "Runs that did not finish, or that have no value of a metric, are named and left out. They are drawn hollow, and "
-        "dashed over training."
+        "Runs that did not finish, or that have no value of a metric, are named and left out. They are drawn hollow, "
+        "and dashed over training."
     ),
     "A blank in a heatmap was not measured. Heatmaps show evenly spaced records, the first and the last among them.",
 )

@@ -52,7 +52,10 @@ TABLE: Final[dict[str, tuple[str, ...]]] = {
     "plastikit.watch.schedule": MEASURING,
     "plastikit.watch.probe": MEASURING,
     "plastikit.watch.layers": (*MEASURING, "plastikit.watch.probe"),
-    "plastikit.watch.capture": (*MEASURING, "plastikit.watch.probe", "plastikit.watch.layers"),
+    "plastikit.watch.capture": (
+        *MEASURING,
+        *(f"plastikit.watch.{name}" for name in ("probe", "layers", "groups", "hooks")),
+    ),
     "plastikit.probes": (*MEASURING, "plastikit.watch.probe"),
     "plastikit.record": (*SHARED, "plastikit.record", "zarr"),
     "plastikit.record.dataset": (*SHARED, "xarray", "zarr"),

@@ -50,19 +50,29 @@ class Clock:
         self.due = step
         self.watch.arm()
 
-    def reread(self) -> list[str]:
-        """Follow parameters that were replaced, added or removed; what can be measured no more, in words."""
+    def reread(self, optimizers: Sequence[Optimizer]) -> list[str]:
+        """Follow parameters that changed hands, or were replaced, added or removed; what is lost by it, in words."""
         changed = self.watch.reread()
+        self.owned = owned_by(self.watch, optimizers)
         if not changed:
             return []
         lost = sorted(changed & self.initial.keys())
         self.initial = {name: parameter for name, parameter in self.initial.items() if name not in changed}
         self.before = {name: parameter for name, parameter in self.before.items() if name not in changed}
-        return [
+        problems = [
             f"parameter {name} was {'replaced' if name in self.watch.named else 'removed'}; "
             "its distance from initialisation is not measured any more"
             for name in lost
         ]
+        updated = set[str]().union(*self.owned.values())
+        named = self.watch.named
+        unheard = sorted(name for name in changed & named.keys() - updated if named[name].requires_grad)
+        if optimizers and unheard:
+            problems.append(
+                f"no optimizer that was attached updates the new parameters {', '.join(unheard)}; the steps of an "
+                "optimizer that was built since are not heard: attach again, with that one and to a new store"
+            )
+        return problems
 
     def start(self, *, copied: bool) -> None:
         """Take the parameters as they stand before the update; copied where they are needed after it."""

@@ -8,7 +8,7 @@ from typing import Any
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
-from plastikit.watch.clock import Clock, owned_by
+from plastikit.watch.clock import Clock
 from plastikit.watch.journal import Journal
 
 
@@ -59,7 +59,7 @@ class Pace:
             return
         for clock in self._clocks:
             if clock.due is not None:
-                self._journal.tell(clock.reread())
+                self._journal.tell(clock.reread(self._optimizers))
                 clock.take_all()
                 self._look(clock)
                 self._finish(clock)
@@ -74,6 +74,7 @@ class Pace:
             for clock in self._clocks:
                 if clock.left:
                     self._give_up(clock)
+                self._journal.tell(clock.reread(self._optimizers))
         finally:
             for clock in self._clocks:
                 clock.stop()
@@ -88,8 +89,7 @@ class Pace:
                 continue
             if not clock.left:
                 # A layer may have been replaced since, and an optimizer may have taken up parameters.
-                self._journal.tell(clock.reread())
-                clock.owned = owned_by(clock.watch, self._optimizers)
+                self._journal.tell(clock.reread(self._optimizers))
             if key in clock.owned:
                 has_closure = _has_closure(args, kwargs)
                 if not clock.left:
@@ -123,7 +123,7 @@ class Pace:
         """End the round: what is due in the next one gets its hooks."""
         for clock in self._clocks:
             if self._optimizers and not clock.owned and clock.due is not None:
-                self._journal.tell(clock.reread())
+                self._journal.tell(clock.reread(self._optimizers))
                 clock.start(copied=False)
                 self._look(clock)
                 self._finish(clock)
@@ -150,7 +150,7 @@ class Pace:
             clock.open(step)
             self._journal.expect(clock)
             if not self._optimizers:
-                self._journal.tell(clock.reread())
+                self._journal.tell(clock.reread(self._optimizers))
                 clock.start(copied=True)
 
     def _hear(self, clock: Clock, optimizer: Optimizer) -> None:

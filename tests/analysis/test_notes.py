@@ -26,13 +26,12 @@ def test_what_a_run_does_not_say_is_not_compared(
 ) -> None:
     """A run without architecture and depth is no run of another one, and JSON says null for both."""
     runs = join(grid([1], [32], 2), {"srank": value})
-    runs = runs.assign_coords(
-        architecture=("run", np.array(["multi_head", missing], dtype=object)), depth=("run", [3.0, np.nan])
-    )
+    told = {"architecture": ("run", np.array(["multi_head", missing], dtype=object)), "depth": ("run", [3.0, np.nan])}
+    runs = xr.DataTree.from_dict({path: group.assign_coords(told) for path, group in runs.to_dict().items()})
     result = scaling(runs, "srank")
     assert not [note for note in result.notes if "mixed" in note]
-    told = json.loads(json.dumps(result.to_dict(), allow_nan=False))["runs"]
-    assert [(run["architecture"], run["depth"]) for run in told] == [("multi_head", 3), (None, None)]
+    plain = json.loads(json.dumps(result.to_dict(), allow_nan=False))["runs"]
+    assert [(run["architecture"], run["depth"]) for run in plain] == [("multi_head", 3), (None, None)]
 
 
 def test_where_no_run_finished_the_option_that_counts_them_is_named(

@@ -9,13 +9,17 @@ from plastikit.figures.courses import course_figure
 
 
 def course(count: int) -> xr.DataArray:
-    """Runs of three steps, the last of which the first run did not reach."""
+    """Runs of three steps, the last of which the first run, which was interrupted, did not reach."""
     values = np.arange(3.0 * count).reshape(count, 3) / 100
     values[0, 2] = np.nan
     return xr.DataArray(
         values,
         dims=("run", "step"),
-        coords={"run": [f"run {number}" for number in range(count)], "step": [0, 10, 20]},
+        coords={
+            "run": [f"run {number}" for number in range(count)],
+            "step": [0, 10, 20],
+            "state": ("run", ["interrupted"] + ["finished"] * (count - 1)),
+        },
         attrs={"long_name": "dormant fraction", "is_share": True},
     )
 
@@ -34,3 +38,12 @@ def test_many_runs_do_not_fill_the_legend() -> None:
     assert course_figure(course(3)).layout.showlegend
     assert not course_figure(course(30)).layout.showlegend
     assert not course_figure(course(1)).layout.showlegend
+
+
+def test_a_run_that_did_not_finish_is_dashed_and_hollow() -> None:
+    """An interrupted run does not look like one that ended early by design, and hovering says how it ended."""
+    cut, whole = course_figure(course(2)).to_plotly_json()["data"]
+    assert (cut["line"]["dash"], cut["marker"]["symbol"].endswith("-open")) == ("dash", True)
+    assert (whole["line"]["dash"], whole["marker"]["symbol"].endswith("-open")) == ("solid", False)
+    assert "run 0 (interrupted)" in cut["hovertemplate"]
+    assert "finished" not in whole["hovertemplate"]

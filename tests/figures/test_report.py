@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from plastikit.errors import NotARunError
+from plastikit.errors import ConfigurationError, NotARunError
 from plastikit.figures.report import Panel, ReportContent
 from plastikit.figures.report import write_report as write_content
+from plastikit.record.dataset import open_runs
 from plastikit.report import report_content, write_report
+from plastikit.testing import write_synthetic_sweep
 
 
 @pytest.fixture(scope="module")
@@ -69,8 +71,8 @@ def figures_of(content: ReportContent) -> list[Panel]:
     return [panel for panels in (*choices, content.curves.values()) for panel in panels]
 
 
-def test_the_table_shows_each_cell_with_its_interval(content: ReportContent) -> None:
-    """Four cells of two runs, dormancy in percent with an interval, bars relative to the largest."""
+def test_the_table_shows_each_cell_and_no_interval_of_two_runs(content: ReportContent) -> None:
+    """Four cells of two runs, dormancy in percent without an interval, bars relative to the largest."""
     table = content.table
     assert [(row.title, row.subtitle) for row in table.rows] == [
         ("1 task", "width 32"),
@@ -81,8 +83,24 @@ def test_the_table_shows_each_cell_with_its_interval(content: ReportContent) -> 
     runs_cell, dormant, *_ = table.rows[1].cells
     assert runs_cell.text == "2"
     assert re.fullmatch(r"\d+\.\d%", dormant.text)
-    assert " – " in dormant.interval
+    assert dormant.interval == ""
     assert dormant.bar == 1.0
+
+
+def test_three_runs_have_an_interval_with_a_caution(tmp_path: Path) -> None:
+    """From three runs on the table shows the interval, and the figure says that it is narrower than it should be."""
+    write_synthetic_sweep(tmp_path, tasks=(1,), widths=(32, 64), seeds=(0, 1, 2), records=4)
+    content = report_content(open_runs(tmp_path))
+    assert " – " in content.table.rows[0].cells[1].interval
+    assert "From 3 to 5 runs" in content.choices[0].scaling["critic"].caption
+
+
+def test_headings_explain_what_was_read(content: ReportContent, page: str) -> None:
+    """A column of whole networks is defined as such; the selector, which also shows layers, gives both definitions."""
+    assert "network_weight_norm" in [column.metric for column in content.table.columns]
+    norm = next(choice for choice in content.choices if choice.key == "weight_norm")
+    assert norm.terms == ("network_weight_norm", "weight_norm")
+    assert all(f'id="definition-{name}"' in page for choice in content.choices for name in choice.terms)
 
 
 def test_many_runs_get_thinner_heatmaps(runs: xr.DataTree, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,3 +174,12 @@ def test_a_path_without_runs_is_refused(tmp_path: Path) -> None:
     with pytest.raises(NotARunError):
         write_report(tmp_path, tmp_path / "report.html")
     assert not (tmp_path / "report.html").exists()
+
+
+def test_a_path_that_cannot_be_written_is_refused(content: ReportContent, tmp_path: Path) -> None:
+    """A folder in place of the file, and a file in place of the folder, are named, and another path is asked for."""
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    with pytest.raises(ConfigurationError, match=r"is a folder; .* Give another path"):
+        write_content(content, tmp_path)
+    with pytest.raises(ConfigurationError, match=r"cannot be written \(.+\); .* Give another path"):
+        write_content(content, tmp_path / "file" / "report.html")

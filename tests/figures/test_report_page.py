@@ -79,12 +79,12 @@ def test_the_metric_selector_switches_figure_readings_and_heatmap(browser: Brows
     """Another metric changes the scaling figure and the heatmap's rows; another network, the values."""
     visit = Visit(browser, report, **LAPTOP)
     page = visit.page
-    assert visit.title_of("scaling") == "dormant fraction"
+    assert visit.title_of("scaling") == "dormant fraction of the network"
     rows = "document.getElementById('layers').layout.yaxis.ticktext.join()"
     values = "JSON.stringify(document.getElementById('scaling').data.map((trace) => Array.from(trace.y)))"
     layers = page.evaluate(rows)
     page.select_option("#metric", "weight_norm")
-    assert visit.title_of("scaling") == "weight norm"
+    assert visit.title_of("scaling") == "weight norm of the network"
     assert page.evaluate(rows) != layers
     assert "value ×" in page.inner_text("#readings")
     critic = page.evaluate(values)
@@ -131,6 +131,11 @@ def test_a_definition_opens_on_hovering_and_follows_the_selector(browser: Browse
     page.select_option("#metric", "srank")
     page.hover("#metric-term")
     assert "srank/kumar2021" in page.locator("#tip").inner_text()
+    page.mouse.move(0, 0)
+    page.wait_for_selector("#tip", state="hidden")
+    page.select_option("#metric", "weight_norm")
+    page.hover("#metric-term")
+    assert "network_weight_norm/frobenius" in page.locator("#tip").inner_text()
 
 
 def test_a_definition_opens_on_a_tap_and_fits_the_phone(browser: Browser, report: Path) -> None:

@@ -8,7 +8,7 @@ import xarray as xr
 from plastikit.figures.tasks import run_curves_figure, task_curves_figure
 
 
-def curve(tasks: int, width: int | None = 32, task_count: int | None = None) -> xr.Dataset:
+def curve(tasks: int, width: int | None = 32, task_count: int | None = None, state: str = "finished") -> xr.Dataset:
     """One run: every task a constant."""
     values = np.broadcast_to(np.linspace(0, 1, tasks)[:, None], (tasks, 3))
     return xr.Dataset(
@@ -21,6 +21,7 @@ def curve(tasks: int, width: int | None = 32, task_count: int | None = None) -> 
         attrs={
             "run": f"run of {tasks}",
             "width": width,
+            "state": state,
             "task_count": tasks if task_count is None else task_count,
             "is_share": True,
             "long_name": "success rate",
@@ -64,3 +65,10 @@ def test_runs_without_width_or_task_count_are_drawn() -> None:
     figure = run_curves_figure([run]).to_plotly_json()
     assert figure["data"][0]["name"] == "width not given"
     assert figure["layout"]["annotations"][0]["text"] == "task count not given"
+
+
+def test_a_run_that_did_not_finish_is_dashed_and_hollow() -> None:
+    """Its line stands apart from that of a run of the same width that finished."""
+    whole, cut = run_curves_figure([curve(1), curve(1, state="interrupted")]).to_plotly_json()["data"]
+    assert (whole["line"]["dash"], whole["marker"]["symbol"]) == ("solid", "circle")
+    assert (cut["line"]["dash"], cut["marker"]["symbol"]) == ("dash", "circle-open")

@@ -28,15 +28,6 @@ def _lazy() -> nn.Sequential:
     return nn.Sequential(nn.LazyLinear(6), nn.ReLU())
 
 
-def _compiled(*, inside: bool) -> nn.Module:
-    model = _model()
-    if inside:
-        model[0].compile()
-        return model
-    compiled: nn.Module = torch.compile(model)
-    return compiled
-
-
 CASES: dict[str, tuple[Any, dict[str, Any], type[PlastikitError], str]] = {
     "unknown probe": (_model(), {"probes": ["rnk"]}, UnknownNameError, r"unknown probe 'rnk'. Did you mean rank\?"),
     "unknown layer": (_model(), {"layers": ["hidden"]}, UnknownNameError, r"unknown layer 'hidden'. There is: 0, 1, 2"),
@@ -59,13 +50,6 @@ CASES: dict[str, tuple[Any, dict[str, Any], type[PlastikitError], str]] = {
         ConfigurationError,
         r"metadata\['a'\]\['b'\] is a object",
     ),
-    "compiled": (
-        _compiled(inside=False),
-        {},
-        ConfigurationError,
-        r"the model is compiled.*watch the uncompiled module",
-    ),
-    "compiled inside": (_compiled(inside=True), {}, ConfigurationError, r"the module 0 is compiled by torch.compile"),
     "lazy": (_lazy(), {}, ConfigurationError, r"parameter 0.weight has no shape yet; run one forward"),
 }
 

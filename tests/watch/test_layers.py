@@ -120,3 +120,17 @@ def test_parameter_kinds() -> None:
         "attention.out_proj.bias": "bias",
         "slope.weight": "gain",
     }
+
+
+def test_compiled_models_are_refused() -> None:
+    """Compiled as a whole, in place or in a part: no hook would be called, so there is an error with the next move."""
+    model = _model()
+    compiled = cast("nn.Module", torch.compile(model, backend="eager"))
+    with pytest.raises(ConfigurationError, match=r"the model is compiled by torch.compile.*watch the uncompiled mod"):
+        find_layers(compiled)
+    with pytest.raises(ConfigurationError, match=r"the module inner is compiled by torch.compile"):
+        find_layers(nn.ModuleDict({"inner": compiled}), ["inner"])
+    assert find_layers(model)
+    next(model.children()).compile(backend="eager")
+    with pytest.raises(ConfigurationError, match=r"the module 0 is compiled by torch.compile"):
+        find_layers(model)
