@@ -11,7 +11,7 @@ NOTICE: Final = "Runs this short show the instrument, not the science."
 
 _TASKS: Final = ("reach-v3", "reach-v3+drawer-close-v3+window-open-v3")
 _WIDTHS: Final = (32, 128)
-_STEPS: Final = 12_000
+_STEPS: Final = 10_000
 _SHORT_STEPS: Final = 600
 
 
@@ -22,7 +22,7 @@ def demo(
 ) -> None:
     """Train four small agents on Meta-World, task counts 1 and 3, widths 32 and 128, and report what the probes saw.
 
-    Takes about four minutes on two cores. Interrupted and started again, it goes on from the runs that are finished.
+    Takes about three minutes on two cores. Interrupted and started again, it goes on from the runs that are finished.
     """
     from plastikit.cli import console, options
 
@@ -34,7 +34,7 @@ def demo(
         actor=(_WIDTHS[0], 3),
         critic=(_WIDTHS[0], 3),
         architecture="multi_head",
-        warm_up=steps // 12,
+        warm_up=steps // 10,
         batch_size=128,
         evaluate_every=steps // 4,
         episodes=2 if short else 10,

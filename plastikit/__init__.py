@@ -30,7 +30,9 @@ _HOMES: Final = {
     "open_run": "plastikit.record.dataset",
     "open_runs": "plastikit.record.dataset",
 }
-_ROOMS: Final = ("analysis", "errors", "figures", "probes", "record", "report", "schema", "sweep", "testing", "train", "watch")
+_ROOMS: Final = frozenset(
+    {"analysis", "errors", "figures", "probes", "record", "report", "schema", "sweep", "testing", "train", "watch"}
+)
 
 
 def __getattr__(name: str) -> Any:
