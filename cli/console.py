@@ -20,7 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from plastikit.analysis.summary import Summary
+    from plastikit.analysis.summary import Column, Summary
     from plastikit.sweep.execute import Update
     from plastikit.sweep.grid import PlannedRun
 
@@ -55,7 +55,7 @@ def plain_table(*titles: str) -> Table:
 
 def summary_table(summary: Summary) -> Table:
     """Dormancy, rank, weight norm and success by task count and width."""
-    table = plain_table("tasks", "width", "runs", *(column.title for column in summary.columns))
+    table = plain_table("tasks", "width", "runs", *map(_title, summary.columns))
     for row in summary.rows:
         numbers = (
             number(entry.value, is_share=column.is_share)
@@ -63,6 +63,11 @@ def summary_table(summary: Summary) -> Table:
         )
         table.add_row(str(row.task_count or "–"), str(row.width or "–"), str(row.runs), *numbers)
     return table
+
+
+def _title(column: Column) -> str:
+    metric = column.metric.replace("_", " ")
+    return f"{metric}\n{column.network}" if column.network else metric
 
 
 def bars() -> Progress:

@@ -272,3 +272,10 @@ def test_nothing_strays_in() -> None:
         text = file.read_bytes().decode("utf-8", errors="ignore")
         found += [f"{file.relative_to(ROOT)}: {match[0]}" for match in STRAYS.finditer(text)]
     assert found == []
+
+
+def test_the_readme_points_to_what_is_there() -> None:
+    """Every picture and file that the README links lies in the checkout."""
+    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []

@@ -63,4 +63,4 @@ def batch_notes(runs: xr.DataTree, selection: Selection, counted: Sequence[RunVa
         f"{' or '.join(f'{batch:,}' for batch in sorted(batches))} at {count} {'task' if count == 1 else 'tasks'}"
         for count, batches in sorted(sizes.items())
     )
-    return (f"The training batch, on which {selection.metric.name} is measured, differs with the tasks: {told}.",)
+    return (f"The training batch, on which dormancy and ranks are measured, differs with the tasks: {told}.",)
