@@ -113,7 +113,7 @@ def test_a_watched_run_is_a_readable_record(tiny: ConfigMaker, tmp_path: Path) -
     summary = train(config, store=tmp_path / "run.zarr", schedule=every(10))
     run = xarray.open_datatree(tmp_path / "run.zarr", engine="zarr")
     assert run.attrs["state"] == "finished"
-    assert run.attrs["configuration"] == config.to_dict()
+    assert run.attrs["configuration"] == config.to_dict() | {"schedule": "Every(steps=10)"}
     diagnostics = run["diagnostics"].to_dataset()
     assert diagnostics.step.values.tolist() == [0, 10, 20]
     assert diagnostics.env_step.values.tolist() == [62, 82, 102]
