@@ -15,7 +15,7 @@ from torch import nn
 import plastikit
 from plastikit.watch.schedule import Schedule
 
-STEPS = 600
+STEPS = 300
 
 
 def _train(batch: int, watch: Callable[[nn.Module, torch.optim.Optimizer], plastikit.Monitor] | None) -> None:
