@@ -13,7 +13,6 @@ from rich.progress import (
     SpinnerColumn,
     TaskID,
     TextColumn,
-    TimeElapsedColumn,
     TimeRemainingColumn,
 )
 from rich.table import Table
@@ -75,11 +74,10 @@ def bars() -> Progress:
     return Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
+        BarColumn(bar_width=12),
         TextColumn("{task.percentage:>3.0f}%"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
         TimeRemainingColumn(),
+        TextColumn("left"),
         TextColumn("{task.fields[detail]}"),
         console=notes,
         disable=not notes.is_terminal,
@@ -111,13 +109,15 @@ class SweepBars:
     def _advance(self, update: Update) -> None:
         bar = self._bars.get(update.name)
         if bar is None:
-            bar = self._bars[update.name] = self._progress.add_task(f"  {update.name}", total=1.0, detail="starting")
+            bar = self._bars[update.name] = self._progress.add_task(
+                _shortened(update.name), total=1.0, detail="starting"
+            )
         if update.progress is None:
             return
         reached = update.progress
         self._share[update.name] = reached.env_steps / reached.total_env_steps
         success = "" if reached.success_rate is None else f", success {reached.success_rate:.2f}"
-        detail = f"{reached.env_steps_per_second:.0f} env steps/s{success}"
+        detail = f"{reached.env_steps_per_second:.0f}/s{success}"
         self._progress.update(bar, completed=self._share[update.name], detail=detail)
 
     def _end(self, update: Update) -> None:
@@ -138,6 +138,12 @@ class SweepBars:
 
     def _show(self) -> None:
         self._progress.update(self._whole, detail=f"{self._ended} of {len(self._weight)} runs")
+
+
+def _shortened(name: str, most: int = 26) -> str:
+    """A name with its middle left out, so that bar and time left fit on a line of 80 characters."""
+    half = (most - 1) // 2
+    return name if len(name) <= most else f"{name[:half]}…{name[-half:]}"
 
 
 def _plain(value: Any) -> Any:

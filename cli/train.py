@@ -62,7 +62,7 @@ def train(
 
         def show(reached: loop.Progress) -> None:
             success = "" if reached.success_rate is None else f", success {reached.success_rate:.2f}"
-            detail = f"{reached.env_steps_per_second:.0f} env steps/s{success}"
+            detail = f"{reached.env_steps_per_second:.0f} steps/s{success}"
             progress.update(bar, completed=reached.env_steps, detail=detail)
 
         summary = loop.train(config, store=place, schedule=every(record_every), on_progress=show)

@@ -20,6 +20,8 @@ def work(config: TrainingConfig, path: Path, probe_interval: int, messages: conn
     The sweep alone answers Ctrl-C: it starts its workers with SIGINT blocked, and stops them with SIGTERM.
     """
     signal.signal(signal.SIGTERM, _stop_once)
+    # A terminal that is closed ends the sweep, and the run is closed because the sweep is gone.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     try:
         train(config, store=path, schedule=every(probe_interval), on_progress=messages.send)
