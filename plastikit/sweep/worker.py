@@ -5,6 +5,8 @@ from __future__ import annotations
 import _thread
 import signal
 import threading
+from contextlib import suppress
+from functools import partial
 from multiprocessing import connection, parent_process
 from pathlib import Path
 from typing import NoReturn
@@ -24,11 +26,23 @@ def work(config: TrainingConfig, path: Path, probe_interval: int, messages: conn
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     try:
-        train(config, store=path, schedule=every(probe_interval), on_progress=messages.send)
+        train(config, store=path, schedule=every(probe_interval), on_progress=partial(_tell, messages))
     except KeyboardInterrupt:
-        messages.send("interrupted")
+        outcome = "interrupted"
     except Exception as error:  # noqa: BLE001  whatever it is, it becomes the run's record and stops no other run
-        messages.send(f"{type(error).__name__}: {error}")
+        outcome = f"{type(error).__name__}: {error}"
+    else:
+        return
+    with suppress(KeyboardInterrupt):
+        _tell(messages, outcome)
+
+
+def _tell(messages: connection.Connection, message: object) -> None:
+    """Send to the sweep; where it is gone, the run ends as one interrupted."""
+    try:
+        messages.send(message)
+    except OSError:
+        raise KeyboardInterrupt from None
 
 
 def _leave_with_parent() -> None:
