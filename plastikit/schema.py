@@ -15,11 +15,16 @@ UNIT: Final = "unit"
 NETWORK: Final = "network"
 TAU: Final = "tau"
 GROUP: Final = "group"
+HEAD: Final = "head"
+QUANTILE: Final = "quantile"
+PROBE: Final = "probe"
 TASK: Final = "task"
 EVENT: Final = "event"
 RUN: Final = "run"
 
-DIMENSIONS: Final = frozenset({STEP, LAYER, PARAMETER, UNIT, NETWORK, TAU, GROUP, TASK, EVENT, RUN})
+DIMENSIONS: Final = frozenset(
+    {STEP, LAYER, PARAMETER, UNIT, NETWORK, TAU, GROUP, HEAD, QUANTILE, PROBE, TASK, EVENT, RUN}
+)
 
 DIAGNOSTICS: Final = "diagnostics"
 TRAINING: Final = "training"

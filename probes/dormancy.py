@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from plastikit.schema import GROUP, LAYER, NETWORK, TAU, UNIT, Definition
-from plastikit.watch.probe import Capture, Needs, Reading
+from plastikit.watch.probe import Capture, Needs, Reading, Tier
 
 TAUS: Final = (0.0, 0.001, 0.025, 0.1)
 
@@ -71,6 +71,7 @@ class DormantFraction:
     taus: Sequence[float] = TAUS
 
     name = "dormancy"
+    tier = Tier.STEP
     needs = Needs.FEATURES
 
     @property

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from plastikit.schema import NETWORK, PARAMETER, Definition
-from plastikit.watch.probe import Capture, Needs, Reading
+from plastikit.watch.probe import Capture, Needs, Reading, Tier
 
 _PITFALLS = (
     "What the optimizer sees: after clipping, accumulation and unscaling where the training does them before the "
@@ -46,6 +46,7 @@ class GradientNorm:
     """Norm and zero fraction of each parameter's gradient, and of each network's."""
 
     name = "gradients"
+    tier = Tier.STEP
     needs = Needs.GRADIENTS
 
     @property

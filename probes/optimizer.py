@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from plastikit.schema import NETWORK, PARAMETER, Definition
-from plastikit.watch.probe import Capture, Needs, Reading
+from plastikit.watch.probe import Capture, Needs, Reading, Tier
 
 
 def update_to_weight_ratio(before: Float[Tensor, "..."], after: Float[Tensor, "..."]) -> Float[Tensor, ""]:
@@ -31,6 +31,7 @@ class UpdateRatio:
     """Update-to-weight ratio of each parameter and, over its weights alone, of each network."""
 
     name = "updates"
+    tier = Tier.STEP
     needs = Needs.PARAMETERS | Needs.UPDATES
 
     @property

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from plastikit.schema import NETWORK, PARAMETER, Definition
-from plastikit.watch.probe import Capture, Needs, Reading
+from plastikit.watch.probe import Capture, Needs, Reading, Tier
 
 _LYLE = "Lyle et al. 2024, Disentangling the Causes of Plasticity Loss in Neural Networks, arXiv:2402.18762"
 
@@ -58,6 +58,7 @@ class WeightNorm:
     """Norms of every parameter and, over its weights alone, of each network."""
 
     name = "parameters"
+    tier = Tier.STEP
     needs = Needs.PARAMETERS | Needs.INITIAL
 
     @property

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from plastikit.schema import LAYER, Definition
-from plastikit.watch.probe import Capture, Needs, Reading
+from plastikit.watch.probe import Capture, Needs, Reading, Tier
 
 DELTA: Final = 0.01
 _COST: Final = "one eigendecomposition of the smaller Gram matrix, in float64"
@@ -73,6 +73,7 @@ class FeatureRank:
     delta: float = DELTA
 
     name = "rank"
+    tier = Tier.PERIODIC
     needs = Needs.FEATURES
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -19,10 +19,36 @@ class Needs(enum.Flag):
     """What a probe looks at; what no due probe needs is not captured."""
 
     FEATURES = enum.auto()
+    PRE_ACTIVATIONS = enum.auto()
+    FEATURE_GRADIENTS = enum.auto()
+    PRE_GRADIENTS = enum.auto()
     PARAMETERS = enum.auto()
     INITIAL = enum.auto()
     GRADIENTS = enum.auto()
     UPDATES = enum.auto()
+    OPTIMIZER = enum.auto()
+    LOSSES = enum.auto()
+
+
+class Tier(enum.Enum):
+    """What a probe costs."""
+
+    STEP = "S"
+    """Cheap enough for every step."""
+    PERIODIC = "P"
+    """For a step now and then."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pieces:
+    """Gradients of one batch cut into pieces, each of samples of one group."""
+
+    gradients: Tensor
+    """Gradient of the mean loss over a piece's samples, all shared parameters as one vector: [piece, entry]."""
+    groups: Tensor
+    """The group of each piece, [piece]; all 0 where nobody said."""
+    samples: Tensor
+    """How many samples a piece has, [piece]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +59,16 @@ class Capture:
     """The network's name, the label of what is measured over the whole of it."""
     features: Mapping[str, Tensor] = field(default_factory=dict)
     """Post-activations of each layer, [sample, unit]."""
+    pre_activations: Mapping[str, Tensor] = field(default_factory=dict)
+    """What went into the activation function of a layer, [sample, unit]; no entry where a layer has none."""
+    feature_gradients: Mapping[str, Tensor] = field(default_factory=dict)
+    """Gradient of the loss with respect to the features, [sample, unit]; no entry where no backward reached a layer."""
+    pre_gradients: Mapping[str, Tensor] = field(default_factory=dict)
+    """Gradient of the loss with respect to the pre-activations, [sample, unit]."""
+    functions: Mapping[str, str] = field(default_factory=dict)
+    """Each layer's function: ``relu``, ``tanh``, ``gelu``, ``lstm``, ``attention``, ...; no entry where unknown."""
+    heads: Mapping[str, int] = field(default_factory=dict)
+    """How many attention heads a layer's units divide into, one after the other; no entry for other layers."""
     groups: Mapping[str, Tensor] = field(default_factory=dict)
     """The group (task) of each sample of a layer, [sample]; empty where nobody said."""
     unreadable: frozenset[str] = frozenset()
@@ -47,6 +83,12 @@ class Capture:
     """Parameters after the update."""
     weights: frozenset[str] = frozenset()
     """Which parameters are weights; the others are biases and normalisation gains."""
+    optimizer_state: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """The optimizer's state of each parameter after the update, as torch keeps it: ``exp_avg``, ``step``, ..."""
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """The optimizer's settings for each parameter: ``lr``, ``betas``, ``eps``, ..."""
+    pieces: Pieces | None = None
+    """Gradients of pieces of the batch, where ``Monitor.losses`` was told the loss of each sample."""
 
 
 @runtime_checkable
@@ -56,6 +98,11 @@ class Probe(Protocol):
     @property
     def name(self) -> str:
         """What ``probes=`` calls it."""
+        ...
+
+    @property
+    def tier(self) -> Tier:
+        """What it costs."""
         ...
 
     @property
