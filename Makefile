@@ -47,7 +47,7 @@ bench: setup ## measure what watching costs
 types:
 	@rm -rf build/types && mkdir -p build/types/plastikit
 	@ln -s $(patsubst %,../../../%,$(filter-out %/__pycache__,$(wildcard plastikit/*)) probes cli) build/types/plastikit
-	@ln -s $(patsubst %,../../%,tests examples tests/oracles tests/benchmarks) build/types
+	@ln -s $(patsubst %,../../%,tests examples tests/oracles tests/zoo tests/benchmarks) build/types
 
 wheel: setup ## build dist/*.whl by way of the source distribution
 	@rm -rf dist

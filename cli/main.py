@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 import plastikit
 from plastikit.errors import PlastikitError
 
-COMMANDS: Final = ("demo", "train", "sweep", "analyze", "report")
+COMMANDS: Final = ("demo", "train", "sweep", "probe", "probes", "explain", "analyze", "report")
 """Each is a module of this package that holds a function, or a ``typer.Typer``, of its own name."""
 
 INTERRUPTED: Final = 130

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from plastikit.watch.monitor import Monitor as Monitor
     from plastikit.watch.monitor import attach as attach
     from plastikit.watch.schedule import at as at
+    from plastikit.watch.schedule import budget as budget
     from plastikit.watch.schedule import every as every
     from plastikit.watch.schedule import log_spaced as log_spaced
 
@@ -24,6 +25,7 @@ _HOMES: Final = {
     "Monitor": "plastikit.watch.monitor",
     "at": "plastikit.watch.schedule",
     "attach": "plastikit.watch.monitor",
+    "budget": "plastikit.watch.schedule",
     "every": "plastikit.watch.schedule",
     "log_spaced": "plastikit.watch.schedule",
     "measure": "plastikit.watch.look",

@@ -62,6 +62,10 @@ class UnitAxisError(PlastikitError, ValueError):
     """A tensor whose unit axis cannot be told."""
 
 
+class NotTogetherError(PlastikitError, RuntimeError):
+    """Processes that train one model and do not come to the same record."""
+
+
 class DivergedError(PlastikitError, ArithmeticError):
     """A training loss that is no longer finite."""
 

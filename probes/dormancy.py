@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from plastikit.schema import GROUP, LAYER, NETWORK, TAU, UNIT, Definition
@@ -22,6 +22,9 @@ _PITFALLS: Final = (
     "of more tasks gives each unit more chances to fire"
 )
 _COST: Final = "one pass over the activations"
+_NEVER_NEGATIVE: Final = frozenset({"relu", "relu6", "sigmoid", "hardsigmoid", "softplus"})
+_RUNS: Final = 16
+_LARGE: Final = 2**17
 
 
 def unit_activation(features: Float[Tensor, "sample unit"]) -> Float[Tensor, "unit"]:
@@ -33,7 +36,7 @@ def unit_activation(features: Float[Tensor, "sample unit"]) -> Float[Tensor, "un
     >>> unit_activation(torch.tensor([[0.0, -1.0], [0.0, 3.0]]))
     tensor([0., 2.])
     """
-    return features.abs().mean(dim=0, dtype=_wide(features.dtype))
+    return _unit_mean(features.abs())
 
 
 def unit_score(features: Float[Tensor, "sample unit"]) -> Float[Tensor, "unit"]:
@@ -46,7 +49,11 @@ def unit_score(features: Float[Tensor, "sample unit"]) -> Float[Tensor, "unit"]:
     >>> unit_score(torch.tensor([[0.0, 1.0], [0.0, 3.0]]))
     tensor([0., 2.])
     """
-    return _relative(unit_activation(features))
+    activation = unit_activation(features)
+    mean = activation.mean()
+    score = torch.where(mean == 0, torch.zeros_like(activation), activation / mean)
+    # Finite activations whose mean overflows would all score 0.
+    return torch.where(torch.isfinite(mean), score, torch.nan)
 
 
 def dormant_fraction(features: Float[Tensor, "sample unit"], tau: float = 0.025) -> Float[Tensor, ""]:
@@ -61,7 +68,47 @@ def dormant_fraction(features: Float[Tensor, "sample unit"], tau: float = 0.025)
     >>> dormant_fraction(torch.tensor([[0.0, 1.0], [0.0, 3.0]]))
     tensor(0.5000)
     """
-    return _fractions(unit_activation(features), (tau,))[0]
+    return _share(*_dormant(unit_activation(features), (tau,)))[0]
+
+
+def group_dormant_intersection(
+    features: Float[Tensor, "sample unit"],
+    groups: Int[Tensor, "sample"],
+    tau: float = 0.025,
+) -> Float[Tensor, ""]:
+    """Share of units that are dormant for every group: no task uses them.
+
+    Groups without samples are left out.
+
+    Range: [0, dormant fraction of the least dormant group].  NaN: any non-finite activation; no samples at all.
+    Cost: one sorted copy of ``features`` and one pass over it; waits once for the device.
+    Reference: the threshold of Sokar et al. 2023, arXiv:2302.12902, applied to each group alone.
+
+    >>> features = torch.tensor([[0.0, 0.0, 5.0], [0.0, 5.0, 5.0]])
+    >>> group_dormant_intersection(features, torch.tensor([0, 1]))
+    tensor(0.3333)
+    """
+    return _by_group(features, groups, (tau,)).intersection[0]
+
+
+def group_dormant_union(
+    features: Float[Tensor, "sample unit"],
+    groups: Int[Tensor, "sample"],
+    tau: float = 0.025,
+) -> Float[Tensor, ""]:
+    """Share of units that are dormant for at least one group: what is specialised, and what is lost.
+
+    Groups without samples are left out.
+
+    Range: [dormant fraction of the most dormant group, 1].  NaN: any non-finite activation; no samples at all.
+    Cost: one sorted copy of ``features`` and one pass over it; waits once for the device.
+    Reference: the threshold of Sokar et al. 2023, arXiv:2302.12902, applied to each group alone.
+
+    >>> features = torch.tensor([[0.0, 0.0, 5.0], [0.0, 5.0, 5.0]])
+    >>> group_dormant_union(features, torch.tensor([0, 1]))
+    tensor(0.6667)
+    """
+    return _by_group(features, groups, (tau,)).union[0]
 
 
 @dataclass(frozen=True)
@@ -81,7 +128,7 @@ class DormantFraction:
 
     @property
     def definitions(self) -> tuple[Definition, ...]:
-        """Passports of the four variables."""
+        """Passports of the six variables."""
         rule = "Share of units whose mean |activation| is at most tau times the mean over the units of their layer"
         return (
             _fraction("dormant_fraction", "dormant fraction", (LAYER, TAU), f"{rule}."),
@@ -96,6 +143,20 @@ class DormantFraction:
                 "dormant fraction by group",
                 (LAYER, GROUP, TAU),
                 f"{rule}, on the samples of one group (task) alone.",
+            ),
+            _fraction(
+                "group_dormant_intersection",
+                "units dormant for every group",
+                (LAYER, TAU),
+                "Share of units that are dormant for every group (task) that has samples in the batch, each group "
+                "measured alone.",
+            ),
+            _fraction(
+                "group_dormant_union",
+                "units dormant for some group",
+                (LAYER, TAU),
+                "Share of units that are dormant for at least one group (task) that has samples in the batch, each "
+                "group measured alone.",
             ),
             Definition(
                 variable="unit_activation",
@@ -113,42 +174,85 @@ class DormantFraction:
 
     def __call__(self, capture: Capture) -> Reading:
         """Measure every layer of the capture; the network's fraction needs all that were computed."""
-        activation = {layer: unit_activation(features) for layer, features in capture.features.items()}
-        if not activation:
+        if not capture.features:
             return {}
-        fractions = {layer: _fractions(means, self.taus) for layer, means in activation.items()}
+        activation = {
+            layer: _unit_mean(features)
+            if capture.functions.get(layer) in _NEVER_NEGATIVE
+            else unit_activation(features)
+            for layer, features in capture.features.items()
+        }
+        fractions: dict[str, Tensor] = {}
+        dormant = []
+        for layers in _of_one_width(activation):
+            share = _share(*_dormant(torch.stack([activation[layer] for layer in layers]), self.taus))
+            fractions |= dict(zip(layers, share.unbind(), strict=True))
+            dormant.append(share.sum(dim=0) * activation[layers[0]].numel())
         reading = {"unit_activation": activation, "dormant_fraction": fractions}
         if not capture.unreadable:
-            units = {layer: means.numel() for layer, means in activation.items()}
-            dormant = torch.stack([fractions[layer] * units[layer] for layer in fractions]).sum(dim=0)
-            reading["network_dormant_fraction"] = {capture.network: dormant / sum(units.values())}
+            units = sum(means.numel() for means in activation.values())
+            whole = dormant[0] if len(dormant) == 1 else torch.stack(dormant).sum(dim=0)
+            reading["network_dormant_fraction"] = {capture.network: whole / units}
         if capture.groups:
-            reading["group_dormant_fraction"] = {
-                layer: self._by_group(capture.features[layer], groups) for layer, groups in capture.groups.items()
+            rows = {
+                layer: _by_group(capture.features[layer], groups, self.taus) for layer, groups in capture.groups.items()
             }
+            reading["group_dormant_fraction"] = {layer: row.fractions for layer, row in rows.items()}
+            reading["group_dormant_intersection"] = {layer: row.intersection for layer, row in rows.items()}
+            reading["group_dormant_union"] = {layer: row.union for layer, row in rows.items()}
         return reading
 
-    def _by_group(self, features: Tensor, groups: Int[Tensor, "sample"]) -> Float[Tensor, "group tau"]:
-        """Fractions of groups 0, 1, ... up to the largest; NaN for one without samples."""
-        rows = []
-        for group in range(int(groups.max()) + 1):
-            chosen = features[groups == group]
-            rows.append(_fractions(unit_activation(chosen), self.taus))
-        return torch.stack(rows)
+
+class _ByGroup(NamedTuple):
+    fractions: Float[Tensor, "group tau"]
+    """Of groups 0, 1, ... up to the largest; NaN for one without samples."""
+    intersection: Float[Tensor, "tau"]
+    union: Float[Tensor, "tau"]
 
 
-def _fractions(activation: Tensor, taus: Sequence[float]) -> Float[Tensor, "tau"]:
-    score = _relative(activation)
-    thresholds = torch.tensor(taus, dtype=score.dtype, device=score.device)
-    share = (score[:, None] <= thresholds).to(score.dtype).mean(dim=0)
-    return torch.where(torch.isfinite(score).all(), share, torch.nan)
+def _by_group(features: Tensor, groups: Int[Tensor, "sample"], taus: Sequence[float]) -> _ByGroup:
+    counts = torch.bincount(groups, minlength=1).tolist()
+    of_groups = features[groups.argsort(stable=True)].split(counts)
+    present = [group for group, count in enumerate(counts) if count]
+    wide = _wide(features.dtype)
+    fractions = torch.full((len(counts), len(taus)), torch.nan, dtype=wide, device=features.device)
+    if not present:
+        nothing = torch.full((len(taus),), torch.nan, dtype=wide, device=features.device)
+        return _ByGroup(fractions, nothing, nothing)
+    dormant, mean = _dormant(torch.stack([unit_activation(of_groups[group]) for group in present]), taus)
+    fractions[present] = _share(dormant, mean)
+    worst = mean.sum(dim=0)
+    return _ByGroup(fractions, _share(dormant.all(dim=0), worst), _share(dormant.any(dim=0), worst))
 
 
-def _relative(activation: Tensor) -> Tensor:
-    mean = activation.mean()
-    score = torch.where(mean == 0, torch.zeros_like(activation), activation / mean)
-    # Finite activations whose mean overflows would all score 0.
-    return torch.where(torch.isfinite(mean), score, torch.nan)
+def _dormant(activation: Float[Tensor, "*row unit"], taus: Sequence[float]) -> tuple[Tensor, Tensor]:
+    """Which units are dormant at each threshold, [*row, unit, tau]; and the mean activation, [*row, 1]."""
+    mean = activation.mean(dim=-1, keepdim=True)
+    limits = mean * torch.tensor(taus, dtype=activation.dtype, device=activation.device)
+    return activation.unsqueeze(-1) <= limits.unsqueeze(-2), mean
+
+
+def _share(dormant: Bool[Tensor, "*row unit tau"], mean: Float[Tensor, "*row 1"]) -> Float[Tensor, "*row tau"]:
+    # The difference is 0, and NaN where the mean is not finite.
+    return dormant.sum(dim=-2, dtype=mean.dtype) / dormant.shape[-2] + (mean - mean)
+
+
+def _of_one_width(activation: Mapping[str, Tensor]) -> Iterable[list[str]]:
+    """The layers that can be measured as one tensor."""
+    alike: dict[tuple[object, ...], list[str]] = {}
+    for layer, means in activation.items():
+        alike.setdefault((means.numel(), means.dtype, means.device), []).append(layer)
+    return alike.values()
+
+
+def _unit_mean(magnitudes: Float[Tensor, "sample unit"]) -> Float[Tensor, "unit"]:
+    samples, units = magnitudes.shape
+    wide = _wide(magnitudes.dtype)
+    if samples % _RUNS or samples * units < _LARGE:
+        return magnitudes.sum(dim=0, dtype=wide) / samples
+    # Each core adds up the rows that it holds in its cache; summing all rows at once would fetch half from the other.
+    runs: Tensor = magnitudes.unflatten(0, (_RUNS, -1))
+    return runs.sum(dim=1, dtype=wide).sum(dim=0) / samples
 
 
 def _wide(dtype: torch.dtype) -> torch.dtype:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import torch
 from jaxtyping import Float
@@ -16,6 +17,7 @@ _PITFALLS = (
     "What the optimizer sees: after clipping, accumulation and unscaling where the training does them before the "
     "optimizer's step. A parameter without a gradient is NaN, not 0"
 )
+_FULL: Final = frozenset({torch.float32, torch.float64})
 
 
 def gradient_norm(gradient: Float[Tensor, "..."]) -> Float[Tensor, ""]:
@@ -26,8 +28,33 @@ def gradient_norm(gradient: Float[Tensor, "..."]) -> Float[Tensor, ""]:
     >>> gradient_norm(torch.tensor([3.0, -4.0]))
     tensor(5.)
     """
-    norm: Tensor = torch.linalg.vector_norm(gradient, dtype=_wide(gradient))
-    return norm
+    return _norms([_stored(gradient)])[0]
+
+
+def gradient_rms(gradient: Float[Tensor, "..."]) -> Float[Tensor, ""]:
+    """Root mean square of a gradient's entries: the norm that compares across widths.
+
+    Range: [0, ∞).  NaN: a gradient without entries; a non-finite entry gives NaN or ∞.
+    Cost: one pass over the gradient.
+
+    >>> gradient_rms(torch.tensor([3.0, -3.0]))
+    tensor(3.)
+    """
+    return gradient_norm(gradient) / gradient.numel() ** 0.5 if gradient.numel() else _nan(gradient)
+
+
+def gradient_max(gradient: Float[Tensor, "..."]) -> Float[Tensor, ""]:
+    """Largest |entry| of a gradient: the single weight that is pushed hardest.
+
+    Range: [0, ∞).  NaN: any entry is NaN; a gradient without entries.  Cost: one pass over the gradient.
+
+    >>> gradient_max(torch.tensor([3.0, -4.0]))
+    tensor(4.)
+    """
+    if not gradient.numel():
+        return _nan(gradient)
+    (lowest,), (highest,) = _extremes([_stored(gradient)])
+    return torch.maximum(highest, -lowest).to(_wide(highest))
 
 
 def gradient_zero_fraction(gradient: Float[Tensor, "..."]) -> Float[Tensor, ""]:
@@ -38,12 +65,14 @@ def gradient_zero_fraction(gradient: Float[Tensor, "..."]) -> Float[Tensor, ""]:
     >>> gradient_zero_fraction(torch.tensor([0.0, 2.0, 0.0, 1.0]))
     tensor(0.5000)
     """
-    return (gradient == 0).to(_wide(gradient)).mean()
+    if not gradient.numel():
+        return _nan(gradient)
+    return (gradient.numel() - torch.count_nonzero(_stored(gradient))) / gradient.numel()
 
 
 @dataclass(frozen=True)
 class GradientNorm:
-    """Norm and zero fraction of each parameter's gradient, and of each network's."""
+    """Norm, RMS, largest entry and zero fraction of each parameter's gradient, and of each network's."""
 
     name = "gradients"
     tier = Tier.STEP
@@ -56,63 +85,129 @@ class GradientNorm:
 
     @property
     def definitions(self) -> tuple[Definition, ...]:
-        """Passports of the four variables."""
-        whole = "over all parameters of the network that have one"
-        return (
-            _passport("gradient_norm", "gradient norm", (PARAMETER,), "Frobenius norm of a parameter's gradient."),
+        """Passports of the eight variables: four of each parameter, four of each network."""
+        of_one = (
+            _passport("gradient_norm", "frobenius", "gradient norm", "Frobenius norm of a parameter's gradient."),
+            _passport(
+                "gradient_rms",
+                "frobenius",
+                "gradient RMS",
+                "Root mean square of the entries of a parameter's gradient.",
+            ),
+            _passport(
+                "gradient_max",
+                "absolute",
+                "largest gradient entry",
+                "Largest absolute value among the entries of a parameter's gradient.",
+            ),
             _passport(
                 "gradient_zero_fraction",
+                "exact_zero",
                 "zero fraction of the gradient",
-                (PARAMETER,),
                 "Share of the entries of a parameter's gradient that are exactly 0.",
             ),
-            _passport(
-                "network_gradient_norm",
-                "gradient norm of the network",
-                (NETWORK,),
-                f"Norm of the gradient {whole}.",
-            ),
-            _passport(
-                "network_gradient_zero_fraction",
-                "zero fraction of the network's gradient",
-                (NETWORK,),
-                f"Share of the entries of the gradient that are exactly 0, {whole}.",
-            ),
         )
+        return of_one + tuple(_of_network(definition) for definition in of_one)
 
     def __call__(self, capture: Capture) -> Reading:
         """Measure every gradient there is; the network's values need to know of all of its weights."""
-        gradients = {name: gradient for name, gradient in capture.gradients.items() if gradient is not None}
+        gradients = {
+            name: gradient for name, gradient in capture.gradients.items() if gradient is not None and gradient.numel()
+        }
         if not gradients:
             return {}
-        norm = {name: gradient_norm(gradient) for name, gradient in gradients.items()}
-        zero = {name: gradient_zero_fraction(gradient) for name, gradient in gradients.items()}
-        reading = {"gradient_norm": norm, "gradient_zero_fraction": zero}
+        stored = [_stored(gradient) for gradient in gradients.values()]
+        entries = [gradient.numel() for gradient in gradients.values()]
+        norms, counts = _norms(stored), [torch.count_nonzero(tensor) for tensor in stored]
+        norm, lowest, highest = _table(norms, *_extremes(stored)).unbind()
+        largest = torch.maximum(highest, -lowest)
+        sizes = torch.tensor(entries, device=norm.device)
+        zeros = sizes - _table(counts)[0]
+        reading = _rows(
+            gradients,
+            gradient_norm=norm,
+            gradient_rms=norm / sizes.sqrt(),
+            gradient_max=largest,
+            gradient_zero_fraction=zeros / sizes,
+        )
         if capture.weights - capture.gradients.keys():
             return reading
-        entries = sum(gradient.numel() for gradient in gradients.values())
-        zeros = torch.stack([zero[name] * gradient.numel() for name, gradient in gradients.items()]).sum()
+        whole, total = torch.linalg.vector_norm(norm), sum(entries)
         return reading | {
-            "network_gradient_norm": {capture.network: torch.linalg.vector_norm(torch.stack(list(norm.values())))},
-            "network_gradient_zero_fraction": {capture.network: zeros / entries},
+            "network_gradient_norm": {capture.network: whole},
+            "network_gradient_rms": {capture.network: whole / total**0.5},
+            "network_gradient_max": {capture.network: largest.max()},
+            "network_gradient_zero_fraction": {capture.network: zeros.sum() / total},
         }
+
+
+def _stored(gradient: Tensor) -> Tensor:
+    """The entries that a sparse gradient stores, each once; the modulus of complex ones."""
+    stored = gradient.coalesce().values() if gradient.is_sparse else gradient
+    return stored.abs() if stored.is_complex() else stored
+
+
+def _norms(tensors: list[Tensor]) -> Sequence[Tensor]:
+    if all(tensor.dtype in _FULL for tensor in tensors):
+        norms: Sequence[Tensor] = torch._foreach_norm(tensors)  # noqa: SLF001  as torch clips; it has no public name
+        return norms
+    return [torch.linalg.vector_norm(tensor, dtype=_wide(tensor)) for tensor in tensors]
+
+
+def _extremes(tensors: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+    # A sparse gradient may store nothing: all of its entries are 0 then.
+    pairs = [torch.aminmax(tensor if tensor.numel() else tensor.new_zeros(1)) for tensor in tensors]
+    return [lowest for lowest, _ in pairs], [highest for _, highest in pairs]
+
+
+def _table(*columns: Sequence[Tensor]) -> Float[Tensor, "quantity parameter"]:
+    """Each quantity of each parameter, on the device of the first."""
+    values = [value for column in columns for value in column]
+    if len({value.device for value in values}) > 1:
+        values = [value.to(values[0].device) for value in values]
+    return torch.stack(values).view(len(columns), -1)
+
+
+def _rows(names: Iterable[str], **vectors: Tensor) -> dict[str, dict[str, Tensor]]:
+    """Each vector as a mapping of names to its entries."""
+    return {variable: dict(zip(names, vector.unbind(), strict=True)) for variable, vector in vectors.items()}
 
 
 def _wide(gradient: Tensor) -> torch.dtype:
     return torch.promote_types(gradient.dtype, torch.float32)
 
 
-def _passport(variable: str, long_name: str, dims: tuple[str, ...], description: str) -> Definition:
-    is_norm = variable.endswith("norm")
+def _nan(gradient: Tensor) -> Tensor:
+    return torch.full((), torch.nan, device=gradient.device)
+
+
+def _passport(variable: str, rule: str, long_name: str, description: str) -> Definition:
+    is_share = variable.endswith("fraction")
     return Definition(
         variable=variable,
-        id=f"{variable}/{'frobenius' if is_norm else 'exact_zero'}",
+        id=f"{variable}/{rule}",
         long_name=long_name,
-        units="loss / weight" if is_norm else "1",
-        dims=dims,
+        units="1" if is_share else "loss / weight",
+        dims=(PARAMETER,),
         description=description,
-        valid_range="[0, inf)" if is_norm else "[0, 1]",
+        valid_range="[0, 1]" if is_share else "[0, inf)",
         pitfalls=_PITFALLS,
         reference="",
         cost="one pass over the gradients",
+    )
+
+
+def _of_network(definition: Definition) -> Definition:
+    return Definition(
+        variable=f"network_{definition.variable}",
+        id=f"network_{definition.id}",
+        long_name=f"{definition.long_name} of the network",
+        units=definition.units,
+        dims=(NETWORK,),
+        description=f"{definition.description} Over all parameters of the network that have one, as one vector; "
+        "tied weights counted once.",
+        valid_range=definition.valid_range,
+        pitfalls=definition.pitfalls,
+        reference=definition.reference,
+        cost=definition.cost,
     )

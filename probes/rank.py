@@ -2,68 +2,151 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from itertools import product
+from typing import Final, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.functional import pad
 
-from plastikit.schema import LAYER, Definition
+from plastikit.schema import GROUP, LAYER, Definition
 from plastikit.watch.probe import Capture, Needs, Reading, Tier
 
 DELTA: Final = 0.01
-_COST: Final = "one eigendecomposition of the smaller Gram matrix, in float64"
+EPSILON: Final = 0.01
+
+_KUMAR: Final = "Kumar et al. 2021, Implicit Under-Parameterization, arXiv:2010.14498"
+_ROY: Final = "Roy & Vetterli 2007, The effective rank: a measure of effective dimensionality, EUSIPCO"
+_LYLE: Final = (
+    "Lyle et al. 2022, Understanding and Preventing Capacity Loss in Reinforcement Learning, arXiv:2204.09560"
+)
+_RUDELSON: Final = "Rudelson & Vershynin 2007, Sampling from large matrices, arXiv:math/0503442"
+_MOALLA: Final = "Moalla et al. 2024, No Representation, No Trust, arXiv:2405.00662"
 
 
 def singular_values(features: Float[Tensor, "sample unit"]) -> Float[Tensor, "rank"]:
     """Singular values of the feature matrix, largest first, in float64.
 
-    Taken from the smaller Gram matrix, which squares the conditioning: values below about 1e-8 of the largest are
-    noise of that size.
+    Those of float64 features are computed from the features. For any other precision they come from the smaller Gram
+    matrix, which squares the conditioning: below about sqrt(min(sample, unit)) · 1.5e-8 of the largest they are noise,
+    which lies under the rounding of float32 features, and are set to 0.
 
     Range: [0, ∞); min(sample, unit) of them.  NaN: all of them, where any feature is not finite.
-    Cost: one Gram product and one ``eigvalsh``, both in float64.
+    Cost: one Gram product and one ``eigvalsh``, both in float64; one ``svdvals`` for float64 features.
 
     >>> singular_values(torch.tensor([[3.0, 0.0], [0.0, 4.0], [0.0, 0.0]]))
     tensor([4., 3.], dtype=torch.float64)
     """
-    wide = features.to(torch.float64)
-    samples, units = wide.shape
-    gram = wide.T @ wide if units <= samples else wide @ wide.T
-    finite = torch.isfinite(gram).all()
-    # eigvalsh raises on NaN; asking for the answer here would wait for the device.
-    eigenvalues = torch.linalg.eigvalsh(torch.where(finite, gram, 0.0)).flip(0)
-    return torch.where(finite, eigenvalues.clamp(min=0).sqrt(), torch.nan)
+    return _spectrum(features).sigma
 
 
 def srank(features: Float[Tensor, "sample unit"], delta: float = DELTA) -> Float[Tensor, ""]:
-    """How many singular values hold 1 − ``delta`` of their sum.
+    """How many singular values hold 1 - ``delta`` of their sum.
 
     It sums σ, not σ²: the same rule over σ² is the PCA rank, and the two must not be mixed.
 
-    Range: [1, min(sample, unit)]; 0 where all features are 0.  NaN: any non-finite feature.
-    Cost: one eigendecomposition.
-    Reference: Kumar et al. 2021, arXiv:2010.14498.
+    Range: [1, min(sample, unit)]; 0 where all features are 0.  NaN: any non-finite feature; no samples.
+    Cost: one eigendecomposition.  Reference: Kumar et al. 2021, arXiv:2010.14498.
 
     >>> srank(torch.diag(torch.tensor([1.0, 1.0, 0.001])))
     tensor(2., dtype=torch.float64)
     """
-    return _srank(singular_values(features), delta)
+    return _leading(_sigma(features), delta)
 
 
 def effective_rank(features: Float[Tensor, "sample unit"]) -> Float[Tensor, ""]:
     """Exponential of the entropy of the normalised singular values: a rank that counts weak directions in part.
 
-    Range: [1, min(sample, unit)]; 0 where all features are 0.  NaN: any non-finite feature.
-    Cost: one eigendecomposition.
-    Reference: Roy & Vetterli 2007, The effective rank, EUSIPCO.
+    Range: [1, min(sample, unit)]; 0 where all features are 0.  NaN: any non-finite feature; no samples.
+    Cost: one eigendecomposition.  Reference: Roy & Vetterli 2007, The effective rank, EUSIPCO.
 
     >>> round(float(effective_rank(torch.eye(4))), 6)
     4.0
     """
-    return _effective_rank(singular_values(features))
+    return _effective_rank(_sigma(features))
+
+
+def feature_rank(
+    features: Float[Tensor, "sample unit"],
+    epsilon: float = EPSILON,
+    *,
+    is_averaged: bool = True,
+) -> Float[Tensor, ""]:
+    """How many singular values of the features, divided by the root of the number of samples, exceed ``epsilon``.
+
+    Absolute: scaling the features changes it. Published plots often omit the division, ``is_averaged=False``; then it
+    grows with the batch.
+
+    Range: [0, min(sample, unit)].  NaN: any non-finite feature; no samples.
+    Cost: one eigendecomposition.  Reference: Lyle et al. 2022, arXiv:2204.09560.
+
+    >>> feature_rank(torch.diag(torch.tensor([1.0, 0.015])))
+    tensor(2., dtype=torch.float64)
+    """
+    scale = len(features) ** 0.5 if is_averaged else 1.0
+    return _above(_sigma(features), epsilon * scale)
+
+
+def pca_rank(features: Float[Tensor, "sample unit"], delta: float = DELTA) -> Float[Tensor, ""]:
+    """How many singular values hold 1 - ``delta`` of the sum of their squares.
+
+    Not centred, in spite of its name: the mean activation counts as a direction. Never larger than srank.
+
+    Range: [1, min(sample, unit)]; 0 where all features are 0.  NaN: any non-finite feature; no samples.
+    Cost: one eigendecomposition.  Reference: Moalla et al. 2024, arXiv:2405.00662.
+
+    >>> pca_rank(torch.diag(torch.tensor([10.0, 1.0])))
+    tensor(1., dtype=torch.float64)
+    """
+    return _leading(_sigma(features).square(), delta)
+
+
+def stable_rank(features: Float[Tensor, "sample unit"]) -> Float[Tensor, ""]:
+    """Sum of the squared singular values over the largest of them: how evenly the energy is spread.
+
+    Range: [1, min(sample, unit)]; 0 where all features are 0.  NaN: any non-finite feature; no samples.
+    Cost: one eigendecomposition.  Reference: Rudelson & Vershynin 2007, arXiv:math/0503442.
+
+    >>> stable_rank(torch.diag(torch.tensor([2.0, 1.0])))
+    tensor(1.2500, dtype=torch.float64)
+    """
+    return _stable_rank(_sigma(features))
+
+
+def numerical_rank(features: Float[Tensor, "sample unit"]) -> Float[Tensor, ""]:
+    """How many singular values stand out from rounding: above max(sample, unit) · machine epsilon of the largest.
+
+    The epsilon is that of the features' own precision, as in ``torch.linalg.matrix_rank``. Half precision resolves
+    little: from 1024 samples or units on in float16, and from 128 on in bfloat16, nothing stands out.
+
+    Range: [1, min(sample, unit)]; 0 where all features are 0.
+    NaN: any non-finite feature; no samples; a precision in which nothing could stand out.
+    Cost: one eigendecomposition.
+
+    >>> numerical_rank(torch.ones(4, 3))
+    tensor(1., dtype=torch.float64)
+    """
+    sigma = _sigma(features)
+    return _above(sigma, sigma[..., 0] * _rounding(features))
+
+
+def participation_ratio(features: Float[Tensor, "sample unit"]) -> Float[Tensor, ""]:
+    """(Σλ)² / Σλ² of the covariance of the features: how many principal components share the variance.
+
+    Centred, other than the other ranks here: it does not see the mean activation.
+
+    Range: [1, min(sample - 1, unit)]; 0 where no feature varies.  NaN: any non-finite feature; no samples.
+    Cost: one Gram product in float64.
+
+    >>> round(float(participation_ratio(torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]]))), 6)
+    2.0
+    """
+    wide = _widened(features)
+    return _participation(_moments(_smaller_gram(wide - wide.sum(dim=0) / len(wide))))
 
 
 @dataclass(frozen=True)
@@ -71,6 +154,8 @@ class FeatureRank:
     """Ranks of each layer's features, and the ceiling that the batch and the width set them."""
 
     delta: float = DELTA
+    epsilon: float = EPSILON
+    is_averaged: bool = True
 
     name = "rank"
     tier = Tier.PERIODIC
@@ -83,72 +168,182 @@ class FeatureRank:
 
     @property
     def definitions(self) -> tuple[Definition, ...]:
-        """Passports of the three variables."""
-        return (
-            Definition(
-                variable="srank",
-                id="srank/kumar2021",
-                long_name="srank",
+        """Passports of the eleven variables."""
+        constants: dict[str, dict[str, float | bool]] = {
+            "srank": {"delta": self.delta},
+            "pca_rank": {"delta": self.delta},
+            "feature_rank": {"epsilon": self.epsilon, "averaged": self.is_averaged},
+        }
+        passports = []
+        for prefix, line in product(("", "group_"), _TEXTS.strip().splitlines()):
+            definition, reference, description, pitfalls = (part.strip() for part in line.split("|"))
+            rank = definition.partition("/")[0]
+            passport = Definition(
+                variable=f"{prefix}{rank}",
+                id=f"{prefix}{definition}",
+                long_name=rank.replace("_", " ") + (" by group" if prefix else ""),
                 units="1",
-                dims=(LAYER,),
-                description="Smallest k such that the k largest singular values of the features sum to at least 1 - "
-                "delta of all. Not centred; counts from 1.",
-                valid_range="[1, rank_ceiling]; 0 where all features are 0",
-                pitfalls="Capped at min(samples, units): read it beside rank_ceiling. The same rule over squared "
-                "singular values is the PCA rank and gives smaller numbers",
-                reference="Kumar et al. 2021, Implicit Under-Parameterization, arXiv:2010.14498",
-                cost=_COST,
-                parameters={"delta": self.delta, "centred": False},
-            ),
-            Definition(
-                variable="effective_rank",
-                id="effective_rank/roy2007",
-                long_name="effective rank",
-                units="1",
-                dims=(LAYER,),
-                description="Exponential of the entropy of the singular values over their sum. Not centred.",
-                valid_range="[1, rank_ceiling]; 0 where all features are 0",
-                pitfalls="Capped at min(samples, units); a large mean activation alone lowers it, since features are "
-                "not centred",
-                reference="Roy & Vetterli 2007, The effective rank: a measure of effective dimensionality, EUSIPCO",
-                cost=_COST,
-                parameters={"centred": False},
-            ),
-            Definition(
-                variable="rank_ceiling",
-                id="rank_ceiling/min_sample_unit",
-                long_name="largest rank possible",
-                units="1",
-                dims=(LAYER,),
-                description="The smaller of the numbers of samples and of units: no rank of this layer can exceed it.",
-                valid_range="[1, inf)",
-                pitfalls="Runs of different batch size have different ceilings",
-                reference="",
-                cost="none",
-            ),
-        )
+                dims=(LAYER, GROUP) if prefix else (LAYER,),
+                description=description + (" On the samples of one group (task) alone." if prefix else ""),
+                valid_range="[1, inf)" if rank == "rank_ceiling" else "[0, rank_ceiling]; 0 where all features are 0",
+                pitfalls=f"{pitfalls}. No rank exceeds rank_ceiling: read them side by side",
+                reference=reference,
+                cost="one eigendecomposition of the smaller Gram matrix in float64, for all ranks of a layer or group",
+                parameters={**constants.get(rank, {}), "centred": rank == "participation_ratio"},
+            )
+            passports.append(passport)
+        return tuple(passport for passport in passports if passport.variable in {*_OF_LAYERS, *_OF_GROUPS})
 
     def __call__(self, capture: Capture) -> Reading:
-        """Decompose each layer once and read every rank from it."""
-        spectra = {layer: singular_values(features) for layer, features in capture.features.items()}
-        return {
-            "srank": {layer: _srank(sigma, self.delta) for layer, sigma in spectra.items()},
-            "effective_rank": {layer: _effective_rank(sigma) for layer, sigma in spectra.items()},
-            "rank_ceiling": {
-                layer: torch.tensor(float(sigma.numel()), device=sigma.device) for layer, sigma in spectra.items()
-            },
-        }
+        """Decompose each layer once, and each group of its samples, and read every rank from that."""
+        if not capture.features:
+            return {}
+        layers = capture.features
+        ranks = zip(_OF_LAYERS, self._ranks(list(layers.values())), strict=True)
+        reading = {variable: dict(zip(layers, row.unbind(), strict=True)) for variable, row in ranks}
+        for layer, groups in capture.groups.items():
+            of_groups = layers[layer][groups.argsort(stable=True)].split(torch.bincount(groups, minlength=1).tolist())
+            sigma = _stacked([_spectrum(features).sigma for features in of_groups])
+            rows = (_leading(sigma, self.delta), _effective_rank(sigma), _ceilings(of_groups, sigma.device))
+            for variable, row in zip(_OF_GROUPS, rows, strict=True):
+                reading.setdefault(variable, {})[layer] = row
+        return reading
+
+    def _ranks(self, layers: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Every rank of every layer, [layer] each, in the order of ``_OF_LAYERS``."""
+        spectra = [_spectrum(features) for features in layers]
+        sigma = _stacked([spectrum.sigma for spectrum in spectra])
+        device = sigma.device
+        scale = [len(features) ** 0.5 if self.is_averaged else 1.0 for features in layers]
+        epsilon = self.epsilon * torch.tensor(scale, dtype=sigma.dtype, device=device)
+        rounding = torch.tensor([_rounding(features) for features in layers], dtype=sigma.dtype, device=device)
+        return (
+            _leading(sigma, self.delta),
+            _effective_rank(sigma),
+            _above(sigma, epsilon),
+            _leading(sigma.square(), self.delta),
+            _stable_rank(sigma),
+            _above(sigma, sigma[..., 0] * rounding),
+            _participation(torch.stack([spectrum.moments for spectrum in spectra])),
+            _ceilings(layers, device),
+        )
 
 
-def _srank(sigma: Tensor, delta: float) -> Tensor:
-    total = sigma.sum()
-    short = (sigma.cumsum(dim=0) < (1 - delta) * total).sum().to(sigma.dtype)
-    rank = (short + 1).clamp(max=sigma.numel())
-    return torch.where(torch.isfinite(total), torch.where(total > 0, rank, 0.0), torch.nan)
+class _Spectrum(NamedTuple):
+    sigma: Float[Tensor, "rank"]
+    moments: Float[Tensor, "2"]
+    """Trace and Frobenius norm of the centred Gram matrix."""
 
 
-def _effective_rank(sigma: Tensor) -> Tensor:
-    total = sigma.sum()
-    share = sigma / torch.where(total > 0, total, 1.0)
-    rank = torch.special.entr(share).sum().exp()
-    return torch.where(torch.isfinite(total), torch.where(total > 0, rank, 0.0), torch.nan)
+def _spectrum(features: Float[Tensor, "sample unit"]) -> _Spectrum:
+    wide = _widened(features)
+    samples, units = wide.shape
+    mean = wide.sum(dim=0) / samples
+    # Centring first keeps what varies apart from a large mean; adding the mean back costs no precision.
+    centred = wide - mean
+    gram = _smaller_gram(centred)
+    moments = _moments(gram)
+    # 0, and NaN where any feature is not finite: asking whether all are would wait for the device.
+    unknown = moments[0] - moments[0]
+    if features.dtype == torch.float64:
+        return _Spectrum(torch.linalg.svdvals(torch.where(unknown == 0, wide, 0.0)) + unknown, moments)
+    if units <= samples:
+        gram = torch.addr(gram, mean, mean, alpha=samples)
+    else:
+        shift = centred @ mean + mean.square().sum() / 2
+        gram = gram + shift[:, None] + shift
+    # eigvalsh raises on NaN.
+    eigenvalues = torch.linalg.eigvalsh(torch.where(unknown == 0, gram, 0.0), UPLO="U").flip(0)
+    noise = eigenvalues[:1] * (len(gram) * torch.finfo(torch.float64).eps)
+    return _Spectrum(torch.where(eigenvalues > noise, eigenvalues, 0.0).sqrt() + unknown, moments)
+
+
+def _widened(features: Tensor) -> Tensor:
+    # There is no float64 on Apple's devices.
+    return (features.cpu() if features.device.type == "mps" else features).to(torch.float64)
+
+
+def _smaller_gram(wide: Tensor) -> Tensor:
+    samples, units = wide.shape
+    return wide.T @ wide if units <= samples else wide @ wide.T
+
+
+def _moments(gram: Tensor) -> Float[Tensor, "2"]:
+    return torch.stack([gram.diagonal().mean() * len(gram), torch.linalg.vector_norm(gram)])
+
+
+def _sigma(features: Tensor) -> Tensor:
+    return _stacked([_spectrum(features).sigma])[0]
+
+
+def _stacked(sigmas: Sequence[Tensor]) -> Float[Tensor, "row rank"]:
+    """Spectra as rows of one length, filled up with zeros, which no rank counts; NaN where there are no values."""
+    length = max([1, *(len(sigma) for sigma in sigmas)])
+    fill = [0.0 if len(sigma) else math.nan for sigma in sigmas]
+    return torch.stack([pad(sigma, (0, length - len(sigma)), value=v) for sigma, v in zip(sigmas, fill, strict=True)])
+
+
+def _rounding(features: Tensor) -> float:
+    """The share of the largest singular value that rounding can make up; NaN where that is all of it."""
+    share = max(features.shape) * torch.finfo(features.dtype).eps
+    return share if share < 1 else math.nan
+
+
+def _leading(weights: Float[Tensor, "*row rank"], delta: float) -> Float[Tensor, "*row"]:
+    total = weights.sum(dim=-1)
+    short = (weights.cumsum(dim=-1) < (1 - delta) * total[..., None]).sum(dim=-1)
+    return _of_positive(total, (short + 1).clamp(max=weights.shape[-1]))
+
+
+def _effective_rank(sigma: Float[Tensor, "*row rank"]) -> Float[Tensor, "*row"]:
+    total = sigma.sum(dim=-1)
+    share = sigma / torch.where(total > 0, total, 1.0)[..., None]
+    return _of_positive(total, torch.special.entr(share).sum(dim=-1).exp())
+
+
+def _stable_rank(sigma: Float[Tensor, "*row rank"]) -> Float[Tensor, "*row"]:
+    share = sigma / torch.where(sigma[..., :1] > 0, sigma[..., :1], 1.0)
+    return share.square().sum(dim=-1)
+
+
+def _above(sigma: Float[Tensor, "*row rank"], bound: Tensor | float) -> Float[Tensor, "*row"]:
+    bound = torch.as_tensor(bound, dtype=sigma.dtype, device=sigma.device)
+    count = (sigma > bound[..., None]).sum(dim=-1).to(sigma.dtype)
+    return count + (sigma[..., 0] + bound) * 0
+
+
+def _participation(moments: Float[Tensor, "*row 2"]) -> Float[Tensor, "*row"]:
+    trace, norm = moments.unbind(dim=-1)
+    return _of_positive(trace, (trace / torch.where(norm > 0, norm, 1.0)).square())
+
+
+def _of_positive(total: Tensor, value: Tensor) -> Tensor:
+    """The value; 0 where there is nothing to share out, and NaN where that is unknown."""
+    return torch.where(total > 0, value, 0.0).to(total.dtype) + (total - total)
+
+
+def _ceilings(matrices: Iterable[Tensor], device: torch.device) -> Float[Tensor, "row"]:
+    return torch.tensor([float(min(matrix.shape)) or math.nan for matrix in matrices], device=device)
+
+
+_OF_LAYERS: Final = (
+    *("srank", "effective_rank", "feature_rank", "pca_rank", "stable_rank", "numerical_rank"),
+    *("participation_ratio", "rank_ceiling"),
+)
+_OF_GROUPS: Final = ("group_srank", "group_effective_rank", "group_rank_ceiling")
+
+_MEAN: Final = "A large mean activation alone lowers it"
+_ABSOLUTE: Final = (
+    "Grows with the scale of the features. Published plots often omit the division, and then it grows with the batch"
+)
+_SQUARES: Final = "The same rule over squared singular values is the PCA rank, and gives smaller numbers"
+_TEXTS: Final = f"""
+srank/kumar2021 | {_KUMAR} | Smallest k whose k largest singular values sum to 1 - delta of all or more. | {_SQUARES}
+effective_rank/roy2007 | {_ROY} | Exponential of the entropy of the singular values over their sum. | {_MEAN}
+feature_rank/lyle2022 | {_LYLE} | Number of singular values above epsilon, over the root of samples. | {_ABSOLUTE}
+pca_rank/moalla2024 | {_MOALLA} | The rule of srank over the squares of the singular values. | {_MEAN}
+stable_rank/rudelson2007 | {_RUDELSON} | Sum of the squared singular values over the largest of them. | {_MEAN}
+numerical_rank/matrix_rank | | Singular values above max(samples, units) machine epsilons of the largest. | By dtype
+participation_ratio/centred | | Squared sum of the covariance's eigenvalues over the sum of their squares. | Centred
+rank_ceiling/min_sample_unit | | The smaller of the numbers of samples and of units. | Differs between batch sizes
+"""

@@ -41,23 +41,28 @@ SHARED: Final = ("plastikit.errors", "plastikit.schema", "numpy")
 MEASURING: Final = (*SHARED, "torch", "jaxtyping")
 WRITING: Final = tuple(f"plastikit.record.{name}" for name in ("store", "table", "scalars", "provenance"))
 REPORTING: Final = ("plastikit.analysis", "plastikit.figures", "plastikit.panels")
+# The files that see a network, and know nothing of records and schedules.
+SEEING: Final = tuple(
+    f"plastikit.watch.{name}"
+    for name in (
+        *("activations", "axes", "capture", "compiled", "forward", "groups"),
+        *("hooks", "sharded", "sight", "tracer", "undisturbed"),
+    )
+)
 # Who may import whom, besides the standard library: the longest name that fits a module decides for it.
 # An __init__ may also gather the names of its own package.
 TABLE: Final[dict[str, tuple[str, ...]]] = {
     "plastikit": ("plastikit",),
     "plastikit.errors": ("numpy",),
     "plastikit.schema": ("numpy",),
-    "plastikit.testing": (*MEASURING, *WRITING, "plastikit.watch", "plastikit.probes"),
+    "plastikit.testing": (*MEASURING, *WRITING, "plastikit.watch", "plastikit.probes", "plastikit.testing"),
     "plastikit.watch": (*MEASURING, "plastikit.watch", *WRITING, "plastikit.probes.PROBES"),
     "plastikit.watch.schedule": MEASURING,
     "plastikit.watch.probe": MEASURING,
-    "plastikit.watch.layers": (*MEASURING, "plastikit.watch.probe"),
-    "plastikit.watch.capture": (
-        *MEASURING,
-        *(f"plastikit.watch.{name}" for name in ("probe", "layers", "groups", "hooks")),
-    ),
+    "plastikit.watch.layers": (*MEASURING, "plastikit.watch.probe", "plastikit.watch.activations"),
+    **dict.fromkeys(SEEING, (*MEASURING, "plastikit.watch.probe", "plastikit.watch.layers", *SEEING)),
     "plastikit.probes": (*MEASURING, "plastikit.watch.probe"),
-    "plastikit.record": (*SHARED, "plastikit.record", "zarr"),
+    "plastikit.record": (*SHARED, "plastikit.record", "zarr", "numcodecs"),
     "plastikit.record.dataset": (*SHARED, "xarray", "zarr"),
     "plastikit.analysis": (*SHARED, "plastikit.analysis", "xarray", "scipy", "statsmodels"),
     "plastikit.figures": (*SHARED, "plastikit.figures", "xarray", "plotly"),

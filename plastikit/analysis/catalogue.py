@@ -17,6 +17,7 @@ from plastikit.schema import (
     LAYER,
     NETWORK,
     PARAMETER,
+    PROBE,
     RUN,
     STEP,
     TASK,
@@ -70,7 +71,7 @@ class Metric:
 def metrics(runs: xr.DataTree) -> tuple[Metric, ...]:
     """Every metric that the joined ``runs`` hold, in the order in which it lies there, evaluation last.
 
-    A variable along ``unit`` is no metric of a run, and neither is one without the dimensions ``run`` and ``step``.
+    A variable along ``unit`` or ``probe`` is no metric of a run, and neither is one without the dimensions ``run`` and ``step``.
     """
     found = []
     for group in _GROUPS:
@@ -78,7 +79,7 @@ def metrics(runs: xr.DataTree) -> tuple[Metric, ...]:
         for name in map(str, dataset.data_vars):
             dims = set(dataset[name].dims)
             stands_alone = not (name.startswith(POOLED) and name.removeprefix(POOLED) in dataset)
-            if {RUN, STEP} <= dims and UNIT not in dims and stands_alone:
+            if {RUN, STEP} <= dims and not {UNIT, PROBE} & dims and stands_alone:
                 found.append(_describe(dataset, group, name))
     return tuple(found)
 

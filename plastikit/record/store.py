@@ -12,7 +12,7 @@ import numpy as np
 import zarr
 
 from plastikit.errors import ConfigurationError, StoreClosedError, StoreExistsError
-from plastikit.record.table import Column, Table, Values
+from plastikit.record.table import Column, Packed, Table, Values
 from plastikit.schema import (
     DIAGNOSTICS,
     EVALUATION,
@@ -41,8 +41,15 @@ class RunStore:
     ``commit`` and on ``close``. Readers see whole rows only, in all variables alike.
     """
 
-    def __init__(self, path: Path, *, configuration: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
-        """Start a run at ``path``.
+    def __init__(
+        self,
+        path: Path,
+        *,
+        configuration: Mapping[str, Any],
+        provenance: Mapping[str, Any],
+        watching: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Start a run at ``path``; ``watching`` says what is measured in it, and when.
 
         Raises:
             ConfigurationError: ``configuration`` holds something that JSON cannot say.
@@ -74,8 +81,10 @@ class RunStore:
             "configuration": configuration,
             "provenance": dict(provenance),
         }
+        if watching is not None:
+            self._attributes["watching"] = _plain(watching, "watching")
         self._tables = {
-            name: Table(self._root.create_group(name), leading)
+            name: Table(self._root.create_group(name), leading, path / name)
             for name, leading in ((DIAGNOSTICS, STEP), (TRAINING, STEP), (EVALUATION, STEP), (EVENTS, EVENT))
         }
         for table in self._tables.values():
@@ -95,8 +104,10 @@ class RunStore:
         """The rows of one group: ``diagnostics``, ``training``, ``evaluation`` or ``events``."""
         return self._tables[group]
 
-    def append(self, group: str, index: int, values: Mapping[str, Values | float | str]) -> None:
-        """Hand over one row; its wall time is now.
+    def append(
+        self, group: str, index: int, values: Mapping[str, Values | float | str], packed: Packed | None = None
+    ) -> None:
+        """Hand over one row, in part as a packed vector; its wall time is now.
 
         Raises:
             StoreClosedError: the run was closed before.
@@ -104,7 +115,9 @@ class RunStore:
         if self.state != RUNNING:
             raise StoreClosedError(f"the run {self.path} is {self.state}; start a new run to record more")
         self._tables[group].append(
-            index, {name: np.asarray(value) for name, value in values.items()} | {"wall_time": np.asarray(time.time())}
+            index,
+            {name: np.asarray(value) for name, value in values.items()} | {"wall_time": np.asarray(time.time())},
+            packed,
         )
         waiting = sum(len(table.pending) for table in self._tables.values())
         if waiting >= _BUFFERED_ROWS or time.monotonic() - self._committed_at >= _COMMIT_SECONDS:
@@ -119,6 +132,8 @@ class RunStore:
         """Make every row handed over so far visible to readers, in one step."""
         for table in self._tables.values():
             table.write()
+            if self.state != RUNNING:
+                table.settle()
         metadata = {key: value for table in self._tables.values() for key, value in table.documents().items()}
         root = {
             "attributes": self._attributes,
@@ -173,5 +188,5 @@ def mark(path: Path, state: str, *, error: str) -> None:
 
 def _replace_root(path: Path, root: Mapping[str, Any]) -> None:
     fresh = path / "zarr.json.partial"
-    fresh.write_text(json.dumps(root, indent=1), encoding="utf-8")
+    fresh.write_text(json.dumps(root), encoding="utf-8")
     fresh.replace(path / "zarr.json")

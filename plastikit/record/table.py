@@ -2,23 +2,44 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, cast
 
 import numpy as np
 import numpy.typing as npt
 import zarr
-from zarr.core.buffer import default_buffer_prototype
 
 from plastikit.errors import ConfigurationError
+from plastikit.record.growing import GrowingArray
 from plastikit.schema import DIMENSIONS, Scalar
 
 Values = npt.NDArray[Any]
 
 _CHUNK_ROWS: Final = 256
 _CHUNK_BYTES: Final = 4 * 2**20
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """Where the numbers of packed rows belong; one object serves all rows that are alike."""
+
+    places: Mapping[str, tuple[Values, Values]]
+    """Variable -> which numbers of the vector, [number]; and their indices, [dimension, number]."""
+
+
+Packed = tuple[Layout, Values]
+"""A layout, and the vector of one row."""
+
+
+class Row:
+    """A row that waits to be written."""
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+        self.values: dict[str, Values] = {}
+        self.packed: list[Packed] = []
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,18 +59,24 @@ class Column:
         return np.nan if np.dtype(self.dtype).kind == "f" else -1
 
 
+_Block = tuple[Layout, Values, Values]
+"""A layout, the rows that are packed by it, and their numbers, [row, number]."""
+
+
 class Table:
     """Rows along one leading dimension; an axis or a column that appears later is NaN before it appeared."""
 
-    def __init__(self, group: zarr.Group, leading: str) -> None:
+    def __init__(self, group: zarr.Group, leading: str, folder: Path) -> None:
+        """``group`` is new, and lies in ``folder``."""
         self.leading = leading
-        self.pending: list[dict[str, Values]] = []
+        self.pending: list[Row] = []
         self._group = group
+        self._folder = folder
         self._rows_on_disk = 0
         self._columns: dict[str, Column] = {}
         self._axes: dict[str, dict[str, Values]] = {}
         self._grown: set[str] = set()
-        self._arrays: dict[str, zarr.Array[Any]] = {}
+        self._arrays: dict[str, GrowingArray] = {}
 
     @property
     def rows(self) -> int:
@@ -59,7 +86,7 @@ class Table:
     @property
     def last_index(self) -> int | None:
         """The leading coordinate of the last row; None for an empty table."""
-        return int(self._last[self.leading]) if self.rows else None
+        return self._last.index if self.rows else None
 
     def declare(self, name: str, column: Column) -> None:
         """Make ``name`` known; a second declaration of the same column changes nothing.
@@ -94,8 +121,8 @@ class Table:
         """Entries along ``dim`` so far."""
         return next((len(values) for values in self.axis(dim).values()), 0)
 
-    def append(self, index: int, values: Mapping[str, Values]) -> None:
-        """Add a row at ``index``, or add ``values`` to the last row where that has the same index.
+    def append(self, index: int, values: Mapping[str, Values], packed: Packed | None = None) -> None:
+        """Add a row at ``index``, or add to the last row where that has the same index.
 
         Raises:
             ConfigurationError: ``index`` is smaller than the last.
@@ -109,12 +136,14 @@ class Table:
                 f"give each record a {self.leading} no smaller than the one before"
             )
         if index != last:
-            self._last: dict[str, Values] = {self.leading: np.asarray(index)}
+            self._last = Row(index)
             self.pending.append(self._last)
         elif not self.pending:
             self.pending.append(self._last)
             self._rows_on_disk -= 1
-        self._last.update({name: np.asarray(value) for name, value in values.items()})
+        self._last.values.update(values)
+        if packed is not None:
+            self._last.packed.append(packed)
 
     def write(self) -> None:
         """Bring rows and axes onto the disk; readers see them once the store commits."""
@@ -122,13 +151,13 @@ class Table:
             for name, values in self._axes[dim].items():
                 self._write_coordinate(name, dim, values)
         if self.pending:
-            start, stop = self._rows_on_disk, self.rows
+            blocks = _blocks(self.pending)
             for name in (self.leading, *self._columns):
                 column = self._columns.get(name, Column(dtype="int64"))
-                array = self._resized(name, column, stop)
-                array[start:stop] = self._stack(name, column, array.shape[1:])
+                array = self._grown_array(name, column)
+                array.write(self._rows_on_disk, self._stack(name, column, array.inner, blocks))
             # In one line: an interrupt between the two would lose rows, or write them twice.
-            self._rows_on_disk, self.pending = stop, []
+            self._rows_on_disk, self.pending = self.rows, []
         self._grown.clear()
         coordinates = [name for dim, axis in self._axes.items() for name in axis if name != dim]
         coordinates += [name for name, column in self._columns.items() if column.coordinate]
@@ -141,8 +170,13 @@ class Table:
         name = self._group.basename
         return {
             name: {"attributes": dict(self._group.attrs), "zarr_format": 3, "node_type": "group"},
-            **{f"{name}/{key}": _document(array) for key, array in self._arrays.items()},
+            **{f"{name}/{key}": array.document() for key, array in self._arrays.items()},
         }
+
+    def settle(self) -> None:
+        """Bring each array's own metadata up to date."""
+        for array in self._arrays.values():
+            array.settle()
 
     def _check_name(self, name: str) -> None:
         if not name or name.split() != [name] or "/" in name or name.startswith((".", "__")) or name == "zarr.json":
@@ -157,34 +191,40 @@ class Table:
         if value.ndim != len(sizes) or any(given > size for given, size in zip(value.shape, sizes, strict=True)):
             raise ValueError(f"{name} has shape {value.shape}, where its dimensions have the sizes {sizes}")
 
-    def _stack(self, name: str, column: Column, shape: tuple[int, ...]) -> Values:
+    def _stack(self, name: str, column: Column, shape: tuple[int, ...], blocks: Sequence[_Block]) -> Values:
+        if name == self.leading:
+            return np.array([row.index for row in self.pending])
         dtype = object if column.dtype == "str" else column.dtype
         stacked = np.full((len(self.pending), *shape), column.missing, dtype=dtype)
+        flat = stacked.reshape(len(self.pending), -1)
+        for layout, rows, numbers in blocks:
+            if name in layout.places:
+                source, places = layout.places[name]
+                along, target = _span(rows), _span(np.ravel_multi_index(tuple(places), shape))
+                if not isinstance(along, slice) and not isinstance(target, slice):
+                    along = along[:, None]
+                flat[along, target] = numbers[:, _span(source)]
         for position, row in enumerate(self.pending):
-            if name in row:
-                value = row[name]
+            value = row.values.get(name)
+            if value is not None:
                 place: tuple[int | slice, ...] = (position, *(slice(0, size) for size in value.shape))
                 stacked[place] = value
         return stacked
 
-    def _resized(self, name: str, column: Column, rows: int) -> zarr.Array[Any]:
-        shape = (rows, *(self.size(dim) for dim in column.dims))
-        array = self._arrays.get(name)
-        if array is None:
-            array = self._create(name, (self.leading, *column.dims), shape, column)
-            self._arrays[name] = array
-        elif array.shape != shape:
-            array.resize(shape)
-        return array
+    def _grown_array(self, name: str, column: Column) -> GrowingArray:
+        inner = tuple(self.size(dim) for dim in column.dims)
+        if name not in self._arrays:
+            array = self._create(name, (self.leading, *column.dims), (0, *inner), column)
+            self._arrays[name] = GrowingArray(array, self._folder / name)
+        self._arrays[name].grow(inner)
+        return self._arrays[name]
 
     def _write_coordinate(self, name: str, dim: str, values: Values) -> None:
         column = Column(dtype="str" if values.dtype.kind in "UOT" else str(values.dtype))
-        array = self._arrays.get(name)
-        if array is None:
-            array = self._arrays[name] = self._create(name, (dim,), values.shape, column)
-        elif array.shape != values.shape:
-            array.resize(values.shape)
-        array[:] = values.astype(object) if column.dtype == "str" else values
+        if name not in self._arrays:
+            array = self._create(name, (dim,), values.shape, column)
+            self._arrays[name] = GrowingArray(array, self._folder / name)
+        self._arrays[name].write(0, values.astype(object) if column.dtype == "str" else values)
 
     def _create(self, name: str, dims: tuple[str, ...], shape: tuple[int, ...], column: Column) -> zarr.Array[Any]:
         row_bytes = max(1, int(np.prod(shape[1:])) * 8)
@@ -202,10 +242,26 @@ class Table:
         )
 
 
+def _blocks(pending: Sequence[Row]) -> list[_Block]:
+    """The packed parts of rows, those of one layout together; in a row that has several, the later ones come later."""
+    found: dict[tuple[int, Layout], tuple[list[int], list[Values]]] = {}
+    for position, row in enumerate(pending):
+        for turn, (layout, numbers) in enumerate(row.packed):
+            rows, vectors = found.setdefault((turn, layout), ([], []))
+            rows.append(position)
+            vectors.append(numbers)
+    return [
+        (layout, np.array(rows), np.stack(vectors))
+        for (_, layout), (rows, vectors) in sorted(found.items(), key=lambda item: item[0][0])
+    ]
+
+
+def _span(indices: Values) -> slice | Values:
+    """The same as a slice where there is no gap: that is copied much faster."""
+    first, count = int(indices[0]), len(indices)
+    return slice(first, first + count) if (np.diff(indices) == 1).all() else indices
+
+
 def _shape(column: Column) -> str:
     dims = f"one number for each {' and '.join(column.dims)}" if column.dims else "one number"
     return f"{dims}, a coordinate" if column.coordinate else dims
-
-
-def _document(array: zarr.Array[Any]) -> Any:
-    return json.loads(array.metadata.to_buffer_dict(default_buffer_prototype())["zarr.json"].to_bytes())

@@ -1,49 +1,29 @@
-"""Sees one network: hooks that exist on due steps alone, and what they saw as features."""
+"""One network under watch: hooks that exist on due steps alone, and what they saw."""
 
 from __future__ import annotations
 
-import math
+import functools
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
-from torch.utils.weak import WeakTensorKeyDictionary
 
-from plastikit.errors import UnitAxisError
+from plastikit.watch.compiled import leave_compiled, watch_compiled
+from plastikit.watch.forward import Forward
 from plastikit.watch.groups import group_ids
 from plastikit.watch.hooks import Hook
-from plastikit.watch.layers import Layer, parameter_kinds, produced_axis, unit_axis
+from plastikit.watch.layers import Choice, clean, named_modules, parameter_kinds, unwrapped
+from plastikit.watch.probe import Needs
+from plastikit.watch.sharded import resting
+from plastikit.watch.sight import Held, Seen, Sight, backward_pass
 
 Groups = Callable[..., Any]
 """From a forward's inputs to one integer per sample: the group, such as the task, that it belongs to."""
 
-
-@dataclass
-class _Seen:
-    """A layer's output as it was, and the mark that tells whether somebody wrote into it since."""
-
-    output: Tensor
-    version: int
-    axis: int
-    is_of_whole: bool
-    """Whether it was computed inside a forward of the whole network."""
-
-
-@dataclass(frozen=True)
-class Sight:
-    """What the last forward showed. Tensors are detached, and not to be written to."""
-
-    features: dict[str, Tensor]
-    """Post-activations of each layer, [sample, unit]."""
-    groups: dict[str, Tensor]
-    """The group of each sample of a layer, [sample]."""
-    unreadable: frozenset[str]
-    """Layers whose output was written into since; they are left out."""
-    problems: list[str]
-    """What could not be measured and why, a sentence fragment each."""
+OF_LAYERS: Final = Needs.FEATURES | Needs.PRE_ACTIVATIONS | Needs.FEATURE_GRADIENTS | Needs.PRE_GRADIENTS
+OF_BACKWARD: Final = Needs.FEATURE_GRADIENTS | Needs.PRE_GRADIENTS
 
 
 class NetworkWatch:
@@ -59,38 +39,58 @@ class NetworkWatch:
         self,
         name: str,
         model: nn.Module,
-        layers: list[Layer],
+        choice: Choice,
         *,
         prefix: str = "",
         groups: Groups | None = None,
         sees_all: bool = False,
+        units: dict[str, int] | None = None,
     ) -> None:
         self.name = name
-        self.layers = layers
-        self.model = model
+        self.choice = choice
+        self.model = unwrapped(model)
         self.prefix = prefix
-        self.units: dict[str, int] = {}
+        self.units: dict[str, int] = {} if units is None else units
         self.is_paused = False
+        self.is_looking_anyway = sees_all
         self.named: dict[str, nn.Parameter] = {}
         self.kinds: dict[str, str] = {}
         self.weights: frozenset[str] = frozenset()
-        self._sees_all = sees_all
+        self._forward = Forward(self.model, choice, prefix=prefix, units=self.units)
+        self._is_grouped = groups is not None
         self._groups_of = groups
         self._groups: Tensor | None = None
         self._handles: list[RemovableHandle] = []
-        self._inner: list[RemovableHandle] = []
+        self._of_modules: list[RemovableHandle] = []
         self._modules: dict[str, nn.Module] = {}
-        self._produced = WeakTensorKeyDictionary()
-        self._seen: dict[str, _Seen] = {}
-        self._calls: dict[str, int] = {}
-        self._kept: tuple[dict[str, _Seen], Tensor | None] | None = None
-        self._is_inside = False
+        self._backwards: set[int] = set()
+        self._kept: tuple[dict[str, Seen], Tensor | None, frozenset[int]] | None = None
         self.reread()
+
+    @property
+    def needs(self) -> Needs:
+        """What the due probes look at; the rest is not captured."""
+        return self._forward.needs
+
+    @needs.setter
+    def needs(self, needs: Needs) -> None:
+        self._forward.needs = needs
+
+    @property
+    def layers(self) -> dict[str, str]:
+        """Each layer known so far, and why it is watched; what was met and is not watched, and why not."""
+        why = {label: layer.reason for label, layer in self._forward.layers.items()} | self._forward.skipped
+        return {f"{self.prefix}{label}": reason for label, reason in why.items()}
+
+    @property
+    def unseen(self) -> list[str]:
+        """Layers that no forward went through so far."""
+        return [label for label in (f"{self.prefix}{own}" for own in self._forward.layers) if label not in self.units]
 
     @property
     def is_armed(self) -> bool:
         """Whether hooks are on the network."""
-        return bool(self._handles)
+        return bool(self._modules)
 
     @property
     def has_kept(self) -> bool:
@@ -100,41 +100,42 @@ class NetworkWatch:
     @property
     def has_seen_whole(self) -> bool:
         """Whether a forward of the whole network was seen."""
-        return any(seen.is_of_whole for seen in self._seen.values())
+        return any(seen.is_of_whole for seen in self._forward.seen.values())
 
     @property
     def _is_looking(self) -> bool:
-        return not self.is_paused and (self._sees_all or torch.is_grad_enabled())
+        if self.is_paused or self._forward.is_elsewhere:
+            return False
+        return self.is_looking_anyway or self._forward.is_running or torch.is_grad_enabled()
 
     def arm(self) -> None:
         """Set the hooks for the next forwards; on a network that is armed, nothing."""
-        if self.is_armed:
+        if self.is_armed or not self.needs & OF_LAYERS:
             return
-        self._handles = [
-            self.model.register_forward_pre_hook(Hook(self._enter), with_kwargs=True),
-            self.model.register_forward_hook(Hook(self._leave), always_call=True),
-        ]
         self._follow_modules()
+        if self.needs & OF_BACKWARD:
+            self._handles += [
+                parameter.register_post_accumulate_grad_hook(Hook(self._reached))
+                for parameter in self.named.values()
+                if parameter.requires_grad and parameter.is_leaf
+            ]
 
     def disarm(self) -> None:
         """Remove the hooks and let go of every activation."""
-        for handle in (*self._handles, *self._inner):
-            handle.remove()
-        self._handles.clear()
-        self._inner.clear()
-        self._modules.clear()
-        self._is_inside = False
+        self._unhook()
         self.release()
         self.forget()
 
     def forget(self) -> None:
         """Let go of what was seen: it belongs to an update that is done."""
-        self._seen.clear()
+        self._forward.forget()
+        self._backwards.clear()
         self._groups = None
 
     def keep(self, *, nothing: bool = False) -> None:
         """Hold on to what was seen until ``release``, whatever forwards follow; or to having seen nothing."""
-        self._kept = ({}, None) if nothing else (dict(self._seen), self._groups)
+        seen = {} if nothing else dict(self._forward.seen)
+        self._kept = seen, None if nothing else self._groups, frozenset(self._backwards)
 
     def release(self) -> None:
         """Let go of what was kept."""
@@ -142,31 +143,48 @@ class NetworkWatch:
 
     def sight(self) -> Sight:
         """What was kept or, where nothing was, what the last forward that counts showed."""
-        all_seen, given = self._kept or (self._seen, self._groups)
-        fresh = {label: seen for label, seen in all_seen.items() if _version(seen.output) == seen.version}
+        all_seen, given, backwards = self._kept or (self._forward.seen, self._groups, frozenset(self._backwards))
+        fresh = {label: seen for label, seen in all_seen.items() if seen.is_as_it_was}
         unreadable = frozenset(all_seen.keys() - fresh)
         problems = [
-            f"layer {label} was written into after it was computed, such as by an in-place function; it is not measured"
-            for label in sorted(unreadable)
+            *self._forward.problems,
+            *(
+                f"layer {label} was written into after it was computed, such as by an in-place function; it is not "
+                "measured"
+                for label in sorted(unreadable)
+            ),
         ]
         groups = {}
         for label, seen in fresh.items():
             if given is None:
                 break
-            per_row = _per_row(seen, given)
+            per_row = seen.groups(given)
             if per_row is None:
                 problems.append(
-                    f"layer {label} put out a tensor of shape {tuple(seen.output.shape)}, which does not begin with "
-                    "the samples that groups name; it is not measured by group"
+                    f"layer {label} put out a tensor of shape {tuple(seen.outputs[0].tensor.shape)}, which does not, "
+                    "or not for certain, begin with the samples that groups name; it is not measured by group"
                 )
             else:
                 groups[label] = per_row
-        features = {label: _features(seen) for label, seen in fresh.items()}
-        return Sight(features, groups, unreadable, problems)
+        inputs = {label: seen for label, seen in fresh.items() if seen.inputs and _are_as_they_were(seen.inputs)}
+        return Sight(
+            features={label: seen.matrix([held.tensor for held in seen.outputs]) for label, seen in fresh.items()},
+            pre_activations={
+                label: seen.matrix([held.tensor for held in seen.inputs]) for label, seen in inputs.items()
+            },
+            feature_gradients=_gradients({label: (seen, seen.outputs) for label, seen in fresh.items()}, backwards),
+            pre_gradients=_gradients({label: (seen, seen.inputs) for label, seen in fresh.items()}, backwards),
+            functions={label: seen.function for label, seen in fresh.items() if seen.function is not None},
+            heads={label: seen.heads for label, seen in fresh.items() if seen.heads is not None},
+            groups=groups,
+            unreadable=unreadable,
+            problems=problems,
+        )
 
     def reread(self) -> frozenset[str]:
         """Follow parameters that were replaced, added or removed since; the names of all that were."""
-        named = {f"{self.prefix}{path}": parameter for path, parameter in self.model.named_parameters()}
+        found = {f"{self.prefix}{clean(path)}": parameter for path, parameter in self.model.named_parameters()}
+        named = {name: resting(self.named.get(name), parameter) for name, parameter in found.items()}
         changed = {name for name, parameter in named.items() if self.named.get(name) is not parameter}
         changed |= self.named.keys() - named
         if changed:
@@ -187,95 +205,84 @@ class NetworkWatch:
         """The gradients themselves, detached; None where there is none."""
         return {name: None if tensor.grad is None else tensor.grad.detach() for name, tensor in self.named.items()}
 
+    def wants(self, module: nn.Module) -> bool:
+        """Whether a call of ``module``, which is compiled, is to be looked at."""
+        if not self._is_looking:
+            return False
+        return module in self._modules.values() or any(part is self.model for part in module.modules())
+
+    def adopt(self, shown: Any, output: Any) -> None:
+        """What is known of ``shown`` holds for ``output``."""
+        if self._forward.is_running:
+            self._forward.adopt(shown, output)
+
+    def hide(self) -> None:
+        """Take the hooks off the modules, for as long as a compiler may look at them."""
+        for handle in self._of_modules:
+            handle.remove()
+        self._of_modules.clear()
+
+    def show(self) -> None:
+        """Set the hooks on the modules."""
+        for path, module in self._modules.items():
+            self._of_modules += [
+                module.register_forward_pre_hook(Hook(functools.partial(self._enter, path)), with_kwargs=True),
+                module.register_forward_hook(Hook(self._leave), always_call=True),
+            ]
+
     def _follow_modules(self) -> None:
         """Set the hooks on the modules as they are now; where they are those of before, nothing."""
-        modules = dict(self.model.named_modules())
+        modules = named_modules(self.model)
         if modules == self._modules:
             return
-        for handle in self._inner:
-            handle.remove()
+        self._unhook()
         self._modules = modules
-        self.layers = [replace(layer, module=modules.get(layer.path, layer.module)) for layer in self.layers]
-        self._inner = [
-            *(
-                module.register_forward_hook(Hook(self._note_producer))
-                for module in modules.values()
-                if not any(module.children())
-            ),
-            *(layer.module.register_forward_hook(Hook(self._hook(layer))) for layer in self.layers),
-        ]
+        self.show()
+        watch_compiled(self, modules)
 
-    def _enter(self, _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def _unhook(self) -> None:
+        self._forward.abandon()
+        self.hide()
+        for handle in self._handles:
+            handle.remove()
+        if self._modules:
+            leave_compiled(self, self._modules)
+        self._handles.clear()
+        self._modules = {}
+
+    def _enter(self, path: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if not self._is_looking:
             return
-        self._follow_modules()
-        self._is_inside = True
-        self._calls.clear()
-        self._seen.clear()
-        if self._groups_of is not None:
-            self._groups = group_ids(self._groups_of(*args, **kwargs))
+        if module is self.model and not self._forward.is_running:
+            self._follow_modules()
+            self._backwards.clear()
+            if self._groups_of is not None:
+                self._groups = group_ids(self._groups_of(*args, **kwargs))
+        with torch._C.DisableTorchFunction():  # noqa: SLF001  what we do in here is none of the network's functions
+            self._forward.enter(path, module, args)
 
-    def _leave(self, _module: nn.Module, _args: object, _output: object) -> None:
-        self._is_inside = False
+    def _leave(self, module: nn.Module, _args: object, output: Any) -> None:
+        if self._forward.is_running and not self._forward.is_elsewhere:
+            with torch._C.DisableTorchFunction():  # noqa: SLF001
+                self._forward.leave(module, output)
 
-    def _note_producer(self, module: nn.Module, args: tuple[Any, ...], output: object) -> None:
-        if not self._is_looking or not isinstance(output, Tensor):
-            return
-        given = self._produced.get(args[0]) if args and isinstance(args[0], Tensor) else None
-        axis = produced_axis(module, given, output)
-        if axis is None:
-            self._produced.pop(output, None)
-        else:
-            self._produced[output] = axis
-
-    def _hook(self, layer: Layer) -> Callable[..., None]:
-        def note(_module: nn.Module, _args: object, output: object) -> None:
-            if not self._is_looking:
-                return
-            if not isinstance(output, Tensor):
-                raise UnitAxisError(
-                    f"layer {layer.path!r} puts out a {type(output).__name__}, where one tensor was expected; "
-                    "name a module inside or behind it: layers=['name', ...]"
-                )
-            label = self._label(layer.path)
-            known = self._seen.get(label)
-            if known is not None and known.is_of_whole and not self._is_inside:
-                return
-            axis = unit_axis(layer, output, self._produced.get(output))
-            self._check_units(label, output.shape[axis])
-            self._seen[label] = _Seen(output.detach(), _version(output), axis, self._is_inside)
-
-        return note
-
-    def _check_units(self, label: str, units: int) -> None:
-        known = self.units.setdefault(label, units)
-        if known != units:
-            raise UnitAxisError(
-                f"layer {label!r} puts out {units} units, where it put out {known} before; a layer has one width: "
-                "watch modules that are called with one width only, layers=['name', ...]"
-            )
-
-    def _label(self, path: str) -> str:
-        """The layer's name; the second and later calls of a re-used module in one forward are told apart."""
-        if not self._is_inside:
-            return f"{self.prefix}{path}"
-        call = self._calls[path] = self._calls.get(path, 0) + 1
-        return f"{self.prefix}{path}" + (f"#{call}" if call > 1 else "")
+    def _reached(self, _parameter: Tensor) -> None:
+        """A backward pass put a gradient where the optimizer will see it."""
+        key = backward_pass()
+        if key is not None:
+            self._backwards.add(key)
 
 
-def _version(tensor: Tensor) -> int:
-    """Goes up with each write into the tensor; inference tensors do not count them."""
-    return -1 if tensor.is_inference() else tensor._version
+def _are_as_they_were(inputs: list[Held]) -> bool:
+    return all(held.is_as_it_was for held in inputs)
 
 
-def _per_row(seen: _Seen, groups: Tensor) -> Tensor | None:
-    """The group of each row of a layer; a sample that spans several rows (time, space) lends them its group."""
-    moved = seen.output.movedim(seen.axis, -1)
-    if moved.ndim < 2 or moved.shape[0] != groups.numel():
-        return None
-    return groups.to(moved.device).repeat_interleave(math.prod(moved.shape[1:-1]))
-
-
-def _features(seen: _Seen) -> Tensor:
-    moved = seen.output.movedim(seen.axis, -1)
-    return moved.reshape(-1, moved.shape[-1])
+def _gradients(held: dict[str, tuple[Seen, list[Held]]], backwards: frozenset[int]) -> dict[str, Tensor]:
+    """Gradients of those backward passes that reached a parameter; of all, where none is known to have."""
+    found = {}
+    for label, (seen, tensors) in held.items():
+        gradients = [each.gradient(backwards or each.backwards) for each in tensors]
+        whole = [gradient for gradient in gradients if gradient is not None]
+        if whole and len(whole) == len(tensors):
+            found[label] = seen.matrix(whole)
+    return found

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import fnmatch
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor
+from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 
-from plastikit.watch.capture import NetworkWatch, Sight
-from plastikit.watch.probe import Capture
+from plastikit.watch.capture import NetworkWatch
+from plastikit.watch.pieces import pieces_of, pieces_of_groups
+from plastikit.watch.probe import Capture, Needs, Pieces
+from plastikit.watch.sight import Sight, deaf
+
+Losses = Tensor | Mapping[Any, Tensor]
+"""The loss of each sample, or of each group."""
 
 
 @dataclass(eq=False)
@@ -34,6 +43,12 @@ class Clock:
     before: dict[str, Tensor] = field(default_factory=dict)
     gradients: dict[str, Tensor | None] = field(default_factory=dict)
     updated: dict[str, Tensor] = field(default_factory=dict)
+    optimizer_state: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    settings: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    pieces: Pieces | None = None
+    """Gradients of pieces of the batch, where they were told for that record."""
+    loss_scale: float = 1.0
+    """What the loss was multiplied with, as mixed precision does."""
 
     @property
     def name(self) -> str:
@@ -45,9 +60,10 @@ class Clock:
         """Whether several optimizers update the network."""
         return len(self.owned) > 1
 
-    def open(self, step: int) -> None:
-        """Begin to look at forwards, for the record at ``step``."""
+    def open(self, step: int, needs: Needs) -> None:
+        """Begin to look at forwards, for the record at ``step`` and what its probes need."""
         self.due = step
+        self.watch.needs = needs
         self.watch.arm()
 
     def reread(self, optimizers: Sequence[Optimizer]) -> list[str]:
@@ -86,8 +102,10 @@ class Clock:
         self.updated = {}
 
     def take_gradients(self, optimizer: Optimizer) -> None:
-        """Take the gradients that ``optimizer`` sees; unscaled, where it does that itself."""
+        """Take the gradients that ``optimizer`` sees, its settings for them; unscaled, where it does that itself."""
         scale = getattr(optimizer, "grad_scale", None)
+        self.loss_scale = loss_scale(optimizer)
+        self.settings |= dict(self._groups(optimizer))
         gradients = self.watch.gradients()
         for name in self.owned[id(optimizer)]:
             gradient = gradients[name]
@@ -106,9 +124,25 @@ class Clock:
         current = self.watch.current()
         for name in self.owned[id(optimizer)]:
             self.updated[name] = current[name].clone() if self.is_shared else current[name]
+            self.optimizer_state[name] = optimizer.state.get(self.watch.named[name], {})
         if not self.left:
             # What no optimizer updates stands where it stood.
             self.updated = current | self.updated
+
+    def take_losses(self, losses: Losses, groups: Sequence[int] | Tensor | None, shared: Sequence[str] | None) -> None:
+        """Take the gradients of pieces of the batch; losses that do not depend on this network say nothing of it."""
+        if shared is not None:
+            shared = [pattern for pattern in shared if fnmatch.filter(self.watch.named, pattern)]
+            if not shared:
+                return
+        with deaf():
+            pieces = (
+                pieces_of_groups(losses, self.watch.named, shared=shared)
+                if isinstance(losses, Mapping)
+                else pieces_of(losses, groups, self.watch.named, shared=shared)
+            )
+        if pieces.gradients.shape[1]:
+            self.pieces = pieces
 
     def take_all(self) -> None:
         """Take every gradient and every parameter as they stand, where no optimizer is listened to."""
@@ -119,21 +153,30 @@ class Clock:
         """All that was taken, as a probe is handed it."""
         return Capture(
             network=self.name,
-            features=sight.features if sight else {},
-            groups=sight.groups if sight else {},
-            unreadable=sight.unreadable if sight else frozenset(),
+            **(sight.shown(scale=self.loss_scale) if sight else {}),
             parameters=self.before,
             initial=self.initial,
             gradients=self.gradients,
             updated=self.updated,
             weights=self.watch.weights,
+            optimizer_state=self.optimizer_state,
+            settings=self.settings,
+            pieces=self.pieces,
         )
+
+    def _groups(self, optimizer: Optimizer) -> Iterator[tuple[str, dict[str, Any]]]:
+        """The settings of each parameter that ``optimizer`` updates."""
+        names = {id(parameter): name for name, parameter in self.watch.named.items()}
+        for group in optimizer.param_groups:
+            settings = {key: value for key, value in group.items() if key != "params"}
+            yield from ((names[id(each)], settings) for each in group["params"] if id(each) in names)
 
     def release(self) -> None:
         """The record is over: let go of all that was taken for it, but not of the hooks."""
         self.due = None
         self.left.clear()
         self.before, self.gradients, self.updated = {}, {}, {}
+        self.optimizer_state, self.settings, self.pieces = {}, {}, None
         self.watch.release()
 
     def stop(self) -> None:
@@ -155,3 +198,20 @@ def owned_by(network: NetworkWatch, optimizers: Sequence[Optimizer]) -> dict[int
         for optimizer in optimizers
     }
     return {optimizer: parameters for optimizer, parameters in owned.items() if parameters}
+
+
+def loss_scale(optimizer: Optimizer) -> float:
+    """What the loss was multiplied with: 1 unless a gradient scaler is at work on the optimizer's step.
+
+    The scaler leaves no mark on an optimizer whose gradients it has already divided; it is found among the callers.
+    """
+    scale = getattr(optimizer, "grad_scale", None)
+    if scale is not None:
+        return float(scale)
+    frame = sys._getframe(1)  # noqa: SLF001  the whole stack would have to be listed otherwise
+    while frame is not None:
+        if frame.f_code is GradScaler.step.__code__:
+            scaler: GradScaler = frame.f_locals["self"]
+            return float(scaler.get_scale())
+        frame = frame.f_back  # type: ignore[assignment]  # the outermost has none
+    return 1.0

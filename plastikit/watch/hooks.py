@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Any
+from time import perf_counter
+from typing import Any, Final
+
+from torch.compiler import is_compiling
+
+_seconds: Final = [0.0]
 
 
 class Hook:
@@ -18,9 +23,23 @@ class Hook:
         self._function = function
 
     def __call__(self, *args: Any) -> None:
-        """What torch calls; returns nothing, so no input or output is replaced."""
+        """What torch calls; returns nothing, so no input or output is replaced. A compiler finds nothing in it."""
+        if is_compiling():
+            return
+        start = perf_counter()
         self._function(*args)
+        _seconds[0] += perf_counter() - start
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         # It takes any arguments and returns None.
         return getattr, (nullcontext(), "__exit__")
+
+
+def charge(seconds: float) -> None:
+    """Count seconds that were spent on looking at a forward outside of a hook."""
+    _seconds[0] += seconds
+
+
+def seconds_in_hooks() -> float:
+    """Seconds that the hooks of this process have taken so far, of all monitors together."""
+    return _seconds[0]

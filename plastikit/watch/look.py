@@ -16,8 +16,10 @@ from plastikit.schema import UNIT
 from plastikit.watch.capture import Groups, NetworkWatch
 from plastikit.watch.groups import group_ids
 from plastikit.watch.layers import AUTO, Layers, find_layers
+from plastikit.watch.packing import Readings, merge, to_host
 from plastikit.watch.probe import Capture, Probe, Reading
-from plastikit.watch.recorder import Readings, merge, to_host
+from plastikit.watch.registry import make_probe, probe_names
+from plastikit.watch.sharded import whole
 from plastikit.watch.undisturbed import undisturbed
 
 Probes = str | Sequence[str | Probe]
@@ -69,20 +71,21 @@ def measure(
     return _labelled(readings, chosen)
 
 
-def look(watch: NetworkWatch, inputs: Any, probes: Sequence[Probe]) -> tuple[Reading, list[str]]:
+def look(
+    watch: NetworkWatch, inputs: Any, probes: Sequence[Probe], initial: Mapping[str, Tensor] | None = None
+) -> tuple[Reading, list[str]]:
     """Readings of one network on ``inputs``, in evaluation mode; and what could not be measured."""
     watch.arm()
     try:
         with undisturbed(watch.model), torch.no_grad():
-            _call(watch.model, inputs)
+            call(watch.model, inputs)
             sight = watch.sight()
             capture = Capture(
                 network=watch.name,
-                features=sight.features,
-                groups=sight.groups,
-                unreadable=sight.unreadable,
-                parameters=watch.current(),
-                gradients=watch.gradients(),
+                **sight.shown(),
+                parameters={name: whole(parameter) for name, parameter in watch.current().items()},
+                initial=initial or {},
+                gradients={name: whole(gradient) for name, gradient in watch.gradients().items()},
                 weights=watch.weights,
             )
             readings: Readings = {}
@@ -96,6 +99,8 @@ def look(watch: NetworkWatch, inputs: Any, probes: Sequence[Probe]) -> tuple[Rea
 def resolve_probes(probes: Probes) -> list[Probe]:
     """Probe objects for what ``probes=`` may say.
 
+    ``"default"`` is plastikit's own probes; those that other distributions offer are named.
+
     Raises:
         ConfigurationError: none, something that is no probe, or two that cannot be recorded side by side.
         UnknownNameError: a name that stands for no probe.
@@ -108,14 +113,13 @@ def resolve_probes(probes: Probes) -> list[Probe]:
             resolved.append(entry)
         elif not isinstance(entry, str):
             raise ConfigurationError(
-                f"{entry!r} is no probe; give names ({', '.join(PROBES)}) or objects such as FeatureRank(delta=0.05)"
+                f"{entry!r} is no probe; give names ({', '.join(probe_names())}) or objects such as "
+                "FeatureRank(delta=0.05)"
             )
-        elif entry in PROBES:
-            resolved.append(PROBES[entry]())
         else:
-            raise UnknownNameError.of("probe", entry, PROBES)
+            resolved.append(make_probe(entry))
     if not resolved:
-        raise ConfigurationError(f"no probe was given; give some of: {', '.join(PROBES)}, or 'default' for all")
+        raise ConfigurationError(f"no probe was given; give some of: {', '.join(probe_names())}, or 'default' for all")
     _check(resolved)
     return resolved
 
@@ -184,7 +188,8 @@ def fixed(groups: Sequence[int] | Tensor | None) -> Groups | None:
     return lambda *_args, **_kwargs: given
 
 
-def _call(model: nn.Module, inputs: Any) -> None:
+def call(model: nn.Module, inputs: Any) -> None:
+    """A forward on one argument, a tuple of them, or a dictionary of keywords."""
     if isinstance(inputs, Mapping):
         model(**inputs)
     elif isinstance(inputs, tuple):

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import fnmatch
 import functools
 import operator
 import os
-import sys
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,23 +13,31 @@ from types import TracebackType
 from typing import Any, Self
 
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedParameter
 from torch.optim import Optimizer
 
-from plastikit.errors import ConfigurationError, NothingToWatchError
+from plastikit.errors import UnknownNameError
 from plastikit.record.provenance import provenance
 from plastikit.record.store import RunStore
 from plastikit.schema import EVALUATION, FAILED, FINISHED, INTERRUPTED, RUNNING, TRAINING
+from plastikit.watch.agenda import Scheduled
+from plastikit.watch.arguments import check, optimizers_of
+from plastikit.watch.budget import Governor
 from plastikit.watch.capture import Groups, NetworkWatch
 from plastikit.watch.clock import Clock, owned_by
+from plastikit.watch.company import company_of
 from plastikit.watch.ending import forget, save_at_end
 from plastikit.watch.journal import Journal, Record
-from plastikit.watch.layers import AUTO, Layers, find_layers
+from plastikit.watch.layers import AUTO, Layers, Watched, find_layers
+from plastikit.watch.ledger import Ledger
 from plastikit.watch.look import Probes, fixed, look, measure, named_inputs, named_models, prefix_of, resolve_probes
+from plastikit.watch.once import take_over
 from plastikit.watch.pace import Pace
+from plastikit.watch.packing import Readings, merge
 from plastikit.watch.probe import Needs, Probe
-from plastikit.watch.recorder import Readings, Recorder, merge, number_of
-from plastikit.watch.schedule import Schedule, every
+from plastikit.watch.recorder import Recorder, number_of
+from plastikit.watch.schedule import Budget, Schedule, every, told
+from plastikit.watch.telling import warn
+from plastikit.watch.together import Alone, Elsewhere
 
 __all__ = ["Monitor", "Record", "attach", "measure"]
 
@@ -41,12 +48,14 @@ def attach(
     optimizer: Optimizer | Iterable[Optimizer] | Mapping[str, Optimizer] | None = None,
     store: str | os.PathLike[str],
     probes: Probes = "default",
-    schedule: Schedule = every(100),
+    schedule: Schedule | Budget = every(100),
     layers: Layers = AUTO,
     groups: Groups | None = None,
     metadata: Mapping[str, Any] | None = None,
 ) -> Monitor:
     """Start to watch ``model``; records go to a new run at ``store``.
+
+    A model has one open monitor: attached again, it closes the earlier one, whose run keeps all that it recorded.
 
     A record at step s describes the network as it stands before its (s + 1)-th update, seen on that update's batch: the
     last forward with gradients enabled before the optimizer steps. Where the optimizers of several networks keep
@@ -54,19 +63,26 @@ def attach(
     measured at its next update, if that comes before its next record is due.
 
     An optimizer that computes gradients in a closure, such as LBFGS, may call it several times: features and gradients
-    are those of the last call. ``"auto"`` finds modules, and functions called inside a forward, such as
-    ``functional.relu``, are not seen: use ``nn.ReLU()``, or name modules in ``layers``. Models compiled by
-    ``torch.compile`` are refused.
+    are those of the last call. A module compiled by ``torch.compile`` is run once more on a due step, as it was written
+    and without gradients, to see its layers: gradients of its features are not measured.
 
     Args:
         model: A module, or a mapping of names to modules, such as ``{"actor": actor, "critic": critic}``.
         optimizer: What updates it; one, several, or a mapping. Without any, call ``Monitor.step`` after each update.
         store: Path of the new run, a folder that ends in ``.zarr``.
         probes: ``"default"`` for all, or names and probe objects: ``["dormancy", FeatureRank(delta=0.05)]``.
-        schedule: When to record: ``every(100)``, ``log_spaced(10)``, ``at([0, 1000])``, or any function of the step.
-        layers: ``"auto"`` for every activation module, names or patterns, or a mapping of those to their unit axis.
+        schedule: When to record: ``every(100)``, ``log_spaced(10)``, ``at([0, 1000])``, any function of the step, or
+            ``budget(0.01)`` for as often as that share of the training time allows.
+        layers: ``"auto"`` for every activation, recurrent output and attention; names or patterns, of modules or of
+            functions that a forward calls (``"block.relu"``); a mapping of those to their unit axis; or a function of
+            the name and the module. ``print(monitor.layers)`` says what is watched and why.
         groups: From a forward's inputs to one integer per sample, such as its task.
         metadata: What ``open_runs`` should know of the run: ``{"task_count": 10, "width": 400, "seed": 1}``.
+
+    Processes that train one model together, by ``DistributedDataParallel`` or ``fully_shard``, call this in each. On
+    due steps all of them meet, and the first one measures and writes: the batches of all processes joined, the loss
+    being the mean of their losses. In the others every method may be called and records nothing; ``observe`` measures
+    the first one's inputs, and of a sharded model it needs all of them.
 
     Raises:
         ConfigurationError: an argument is not what it can be.
@@ -74,18 +90,20 @@ def attach(
         StoreExistsError: something lies at ``store`` already.
         UnknownNameError: an unknown probe, or a layer that the model does not have.
     """
+    company = company_of(named_models(model).values())
     networks = [
         NetworkWatch(name, network, find_layers(network, layers), prefix=prefix_of(model, name), groups=groups)
         for name, network in named_models(model).items()
     ]
     return Monitor(
         networks,
-        _optimizers(optimizer),
+        optimizers_of(optimizer),
         store=Path(store),
         probes=resolve_probes(probes),
         schedule=schedule,
         metadata=metadata or {},
         is_mapping=isinstance(model, Mapping),
+        company=company,
     )
 
 
@@ -99,11 +117,12 @@ class Monitor:
         *,
         store: Path,
         probes: Sequence[Probe],
-        schedule: Schedule,
+        schedule: Schedule | Budget,
         metadata: Mapping[str, Any],
         is_mapping: bool,
+        company: Alone,
     ) -> None:
-        _check(networks, optimizers, schedule)
+        check(networks, optimizers, schedule)
         needs = functools.reduce(operator.or_, (probe.needs for probe in probes))
         clocks = [
             Clock(network, owned_by(network, optimizers), network.snapshot() if Needs.INITIAL in needs else {})
@@ -112,14 +131,36 @@ class Monitor:
         self._networks = {network.name: network for network in networks}
         self._is_mapping = is_mapping
         self._probes = probes
-        self._store = RunStore(store, configuration=metadata, provenance=provenance())
-        self._recorder = Recorder(self._store, probes, networks)
-        self._journal = Journal(self._recorder, probes, self._warn)
+        self._company = company
+        watching = {"schedule": told(schedule), "probes": {probe.name: repr(probe) for probe in probes}}
+        self._store = company.open(
+            lambda: RunStore(store, configuration=metadata, provenance=provenance(), watching=watching),
+            watching | {"the networks": list(self._networks), "the number of optimizers": len(optimizers)},
+        )
+        take_over([network.model for network in networks], self)
+        self._ledger = Ledger(len(probes))
+        self._recorder = (
+            self._store if isinstance(self._store, Elsewhere) else Recorder(self._store, probes, networks, self._ledger)
+        )
+        self._journal = Journal(self._recorder, probes, self._ledger, company, self._warn)
         self._pace = Pace(
-            clocks, optimizers, schedule=schedule, is_copied=Needs.UPDATES in needs, journal=self._journal
+            clocks,
+            optimizers,
+            agenda=company.agenda(
+                Governor(schedule.fraction, probes, self._ledger)
+                if isinstance(schedule, Budget)
+                else Scheduled(schedule, probes)
+            ),
+            journal=self._journal,
+            ledger=self._ledger,
         )
         # A script that ends without closing its run loses no record.
         save_at_end(self._save)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the run goes on."""
+        return self._store.state == RUNNING
 
     @property
     def steps(self) -> int:
@@ -127,13 +168,9 @@ class Monitor:
         return self._pace.steps
 
     @property
-    def layers(self) -> dict[str, str]:
-        """Each watched layer, and why it is watched."""
-        return {
-            f"{network.prefix}{layer.path}": layer.reason
-            for network in self._networks.values()
-            for layer in network.layers
-        }
+    def layers(self) -> Watched:
+        """Each watched layer, and why it is watched; functions that a forward calls are met when it first runs."""
+        return Watched({label: why for network in self._networks.values() for label, why in network.layers.items()})
 
     def step(self, step: int | None = None, **scalars: Any) -> None:
         """Record scalars, such as a loss, in ``/training``; without an optimizer to listen to, also end a step.
@@ -173,20 +210,69 @@ class Monitor:
                 ``attach`` was given a mapping of networks, a mapping of their names to that.
             groups: One integer per sample, such as its task.
         """
+        if not self._company.is_writer and not self._company.is_sharded:
+            return
         readings: Readings = {}
         probes = [probe for probe in self._probes if Needs.FEATURES in probe.needs and Needs.UPDATES not in probe.needs]
         for name, batch in named_inputs(inputs, self._networks, is_mapping=self._is_mapping).items():
             training = self._networks[name]
             observer = NetworkWatch(
-                name, training.model, training.layers, prefix=training.prefix, groups=fixed(groups), sees_all=True
+                name,
+                training.model,
+                training.choice,
+                prefix=training.prefix,
+                groups=fixed(groups),
+                sees_all=True,
+                # Of the same width as in training, or the units of a layer would not be the same.
+                units=training.units,
             )
-            # Of the same width as in training, or the units of a layer would not be the same.
-            observer.units = training.units
+            # Of a sharded network every process computes its part; the values are those of the one that writes.
             with self._paused():
                 reading, problems = look(observer, batch, probes)
             merge(readings, reading)
             self._journal.tell([f"observed: {problem}" for problem in problems])
-        self._journal.observe(self.steps, readings)
+        if self._company.is_writer:
+            self._journal.observe(self.steps, readings)
+
+    def losses(
+        self,
+        losses: Tensor | Mapping[Any, Tensor],
+        groups: Sequence[int] | Tensor | None = None,
+        *,
+        shared: Sequence[str] | None = None,
+        network: str | None = None,
+    ) -> None:
+        """Tell the loss of each sample, from which conflict between groups and the noise of gradients are measured.
+
+        Call it before ``backward()``; between due steps it returns at once. On a due step it takes the gradients of
+        pieces of the batch, one backward pass each, and leaves ``.grad`` and the graph as they are.
+
+        >>> losses = nn.functional.mse_loss(model(inputs), targets, reduction="none")  # doctest: +SKIP
+        >>> monitor.losses(losses, groups=task)  # doctest: +SKIP
+        >>> losses.mean().backward()  # doctest: +SKIP
+
+        Args:
+            losses: The loss of each sample, [sample, ...]; or a mapping of groups to the loss of each.
+            groups: One integer per sample, such as its task.
+            shared: Names or patterns of the parameters to look at; by default those that at least two groups reach.
+            network: Which network learns from these losses; by default every one that they depend on.
+
+        Raises:
+            ConfigurationError: losses without a graph, without a sample dimension, or that groups do not fit.
+            UnknownNameError: a network or a parameter that there is not.
+        """
+        if network is not None and network not in self._networks:
+            raise UnknownNameError.of("network", network, self._networks)
+        if self._company.is_several:
+            if self._company.is_writer:
+                self._journal.tell(["losses of one process among several are not looked at"])
+            return
+        patterns = [shared] if isinstance(shared, str) else shared
+        named = [name for each in self._networks.values() for name in each.named]
+        for pattern in patterns or ():
+            if not fnmatch.filter(named, pattern):
+                raise UnknownNameError.of("parameter", pattern, named)
+        self._pace.hear_losses(losses, groups, patterns, network)
 
     def on_record(self, callback: Callable[[Record], None]) -> None:
         """Hand each record on, as it is stored, to ``callback``: a logger of the user's."""
@@ -196,10 +282,11 @@ class Monitor:
         """Take every hook off, write what is left and close the run; a second call changes nothing."""
         if self._store.state != RUNNING:
             return
+        self._company.leave()
         try:
             self._pace.close()
             self._journal.emit(before=None)
-            if state == FINISHED:
+            if state == FINISHED and self._company.is_writer:
                 self._tell_unseen()
         finally:
             self._store.close(state, error=error)
@@ -237,53 +324,10 @@ class Monitor:
         if not self.steps:
             self._warn("the monitor saw no update; pass optimizer=, or call monitor.step() after each update")
             return
-        seen = {label for network in self._networks.values() for label in network.units}
-        unseen = [label for label in self.layers if label not in seen]
+        unseen = [label for network in self._networks.values() for label in network.unseen]
         if unseen and any(Needs.FEATURES in probe.needs for probe in self._probes):
             self._warn(f"no forward on a due step went through the layers {', '.join(unseen)}; they were not measured")
 
     def _warn(self, message: str) -> None:
-        warnings.warn(message, stacklevel=_outside())
+        warn(message)
         self.event("warning", message)
-
-
-def _outside() -> int:
-    """How far up from its caller the first line stands that is neither ours nor torch's."""
-    frame, level = sys._getframe(1), 1  # noqa: SLF001  the whole stack would have to be listed otherwise
-    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in {"plastikit", "torch"}:
-        frame, level = frame.f_back, level + 1
-    return level
-
-
-def _optimizers(given: Optimizer | Iterable[Optimizer] | Mapping[str, Optimizer] | None) -> list[Optimizer]:
-    if given is None:
-        return []
-    if isinstance(given, Optimizer):
-        return [given]
-    found = list(given.values() if isinstance(given, Mapping) else given) if isinstance(given, Iterable) else [given]
-    for entry in found:
-        if not isinstance(entry, Optimizer):
-            raise ConfigurationError(
-                f"optimizer is a {type(entry).__name__}, where a torch optimizer was expected; give what updates the "
-                "model, or none and call monitor.step() after each update"
-            )
-    return list({id(optimizer): optimizer for optimizer in found}.values())
-
-
-def _check(networks: Sequence[NetworkWatch], optimizers: Sequence[Optimizer], schedule: Schedule) -> None:
-    """All that can be wrong, before anything is written or hooked."""
-    for network in networks:
-        for name, parameter in network.named.items():
-            if isinstance(parameter, UninitializedParameter):
-                raise ConfigurationError(
-                    f"parameter {name} has no shape yet; run one forward through the lazy module before attaching"
-                )
-    if optimizers and not any(owned_by(network, optimizers) for network in networks):
-        raise NothingToWatchError(
-            f"the optimizer updates no parameter of {', '.join(network.name for network in networks)}; "
-            "give the optimizer that was built from this model's parameters"
-        )
-    if not callable(schedule) or isinstance(schedule, type):
-        raise ConfigurationError(
-            f"schedule is {schedule!r}, where a function of the step was expected; give such as every(100)"
-        )

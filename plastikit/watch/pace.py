@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from time import perf_counter
 from typing import Any
 
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
-from plastikit.watch.clock import Clock
+from plastikit.watch.agenda import Agenda, Due
+from plastikit.watch.clock import Clock, Losses
 from plastikit.watch.journal import Journal
+from plastikit.watch.ledger import Ledger
+from plastikit.watch.probe import Needs
 
 
 class Pace:
@@ -24,20 +29,22 @@ class Pace:
         clocks: Sequence[Clock],
         optimizers: Sequence[Optimizer],
         *,
-        schedule: Callable[[int], bool],
-        is_copied: bool,
+        agenda: Agenda,
         journal: Journal,
+        ledger: Ledger,
     ) -> None:
         self._round = 0
         self._clocks = clocks
         self._optimizers = optimizers
-        self._schedule = schedule
-        self._is_copied = is_copied
+        self._agenda = agenda
         self._journal = journal
+        self._ledger = ledger
         self._everyone = frozenset(map(id, optimizers))
         self._stepped: set[int] = set()
         self._inside: set[int] = set()
-        self._asked = (0, True)
+        self._is_idle = False
+        """Whether no record is on its way."""
+        self._asked: tuple[int, Due | None] = (0, agenda.everything)
         self._handles: list[RemovableHandle] = [
             handle
             for optimizer in optimizers
@@ -57,6 +64,7 @@ class Pace:
         """End an update where there is no optimizer to listen to; else nothing."""
         if self._optimizers:
             return
+        start, apart = perf_counter(), self._ledger.apart
         for clock in self._clocks:
             if clock.due is not None:
                 self._journal.tell(clock.reread(self._optimizers))
@@ -64,6 +72,18 @@ class Pace:
                 self._look(clock)
                 self._finish(clock)
         self._advance()
+        self._ledger.charge_capture(start, apart)
+
+    def hear_losses(
+        self, losses: Losses, groups: Sequence[int] | Tensor | None, shared: Sequence[str] | None, network: str | None
+    ) -> None:
+        """Take the gradients of pieces of the batch, for each network whose record is on its way and asks for them."""
+        for clock in self._clocks:
+            is_waiting = clock.due is not None and not clock.left and Needs.LOSSES in clock.watch.needs
+            if is_waiting and network in {None, clock.name}:
+                start, apart = perf_counter(), self._ledger.apart
+                clock.take_losses(losses, groups, shared)
+                self._ledger.charge_capture(start, apart)
 
     def close(self) -> None:
         """Take every hook off; a record that is half measured keeps its half."""
@@ -81,6 +101,10 @@ class Pace:
 
     def _before_step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         key = id(optimizer)
+        if key not in self._stepped and self._is_idle:
+            self._inside.add(key)
+            return
+        start, apart = perf_counter(), self._ledger.apart
         if key in self._stepped:
             self._advance()
         self._inside.add(key)
@@ -93,9 +117,10 @@ class Pace:
             if key in clock.owned:
                 has_closure = _has_closure(args, kwargs)
                 if not clock.left:
-                    clock.start(copied=self._is_copied or has_closure or clock.is_shared)
+                    clock.start(copied=self._journal.due(clock).has_updates or has_closure or clock.is_shared)
                 if key in clock.left and not has_closure:
                     self._hear(clock, optimizer)
+        self._ledger.charge_capture(start, apart)
 
     def _after_step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         key = id(optimizer)
@@ -103,6 +128,10 @@ class Pace:
             # A step that calls the step of its parent class is heard twice.
             return
         self._inside.discard(key)
+        if self._is_idle:
+            self._pass_by(key)
+            return
+        start, apart = perf_counter(), self._ledger.apart
         self._stepped.add(key)
         for clock in self._clocks:
             if key in clock.left:
@@ -118,6 +147,20 @@ class Pace:
         elif self._is_due(self._round + 1):
             # A forward of the next round may come before this round is known to be over.
             self._open(self._round + 1, [clock for clock in self._clocks if clock.due is None])
+        self._rest()
+        self._ledger.charge_capture(start, apart)
+
+    def _pass_by(self, key: int) -> None:
+        """An optimizer has stepped while no record is on its way: what is left of the way is to count it."""
+        start = perf_counter()
+        self._stepped.add(key)
+        step = self._round + 1
+        if self._stepped >= self._everyone:
+            self._round = step
+            self._stepped.clear()
+        if self._is_due(step):
+            self._open(step, self._clocks)
+        self._ledger.charge_idle(start)
 
     def _advance(self) -> None:
         """End the round: what is due in the next one gets its hooks."""
@@ -132,14 +175,25 @@ class Pace:
         if self._is_due(self._round):
             self._open(self._round, self._clocks)
         self._journal.emit(before=self._round)
+        self._rest()
+
+    def _rest(self) -> None:
+        """Take the hooks off networks that no record waits for, before the training goes on."""
+        self._is_idle = True
+        for clock in self._clocks:
+            if clock.due is not None:
+                self._is_idle = False
+            elif clock.watch.is_armed:
+                clock.stop()
 
     def _is_due(self, step: int) -> bool:
-        """The schedule's answer, asked once for each step."""
+        """The agenda's answer, asked once for each step."""
         if self._asked[0] != step:
-            self._asked = step, bool(self._schedule(step))
-        return self._asked[1]
+            self._asked = step, self._agenda(step)
+        return self._asked[1] is not None
 
     def _open(self, step: int, clocks: Iterable[Clock]) -> None:
+        self._is_idle = False
         for clock in clocks:
             if clock.due is not None and clock.due >= step:
                 continue
@@ -147,8 +201,11 @@ class Pace:
                 self._give_up(clock)
             elif clock.due is not None:
                 self._journal.settle(clock)
-            clock.open(step)
-            self._journal.expect(clock)
+            due = self._asked[1] or self._agenda.everything
+            if clock.due is None and clock.watch.is_armed and clock.watch.needs != due.needs:
+                clock.stop()
+            clock.open(step, due.needs)
+            self._journal.expect(clock, due)
             if not self._optimizers:
                 self._journal.tell(clock.reread(self._optimizers))
                 clock.start(copied=True)
@@ -167,7 +224,9 @@ class Pace:
         """Measure the update itself, which ends the record."""
         self._journal.measure(clock, of_update=True)
         self._journal.settle(clock)
-        clock.stop()
+        # Where the next step is due too, the hooks stay.
+        clock.release()
+        clock.watch.forget()
 
     def _give_up(self, clock: Clock) -> None:
         """End a record for which a step never ended, or one of the optimizers never stepped."""

@@ -3,16 +3,42 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
+import torch
 from torch import Tensor
 
 from plastikit.schema import Definition
 
 Reading = Mapping[str, Mapping[str, Tensor]]
 """Variable name -> label (of a layer, a parameter or a network) -> values along the variable's further dimensions."""
+
+
+class Rows(Mapping[str, Tensor]):
+    """Values of several labels in one tensor, [label, ...]: cheaper to make and to hand over than a tensor for each."""
+
+    def __init__(self, labels: Iterable[str], values: Tensor) -> None:
+        self.parts: tuple[tuple[tuple[str, ...], Tensor], ...] = ((tuple(labels), values),)
+
+    def __getitem__(self, label: str) -> Tensor:
+        for labels, values in self.parts:
+            if label in labels:
+                return values[labels.index(label)]
+        raise KeyError(label)
+
+    def __iter__(self) -> Iterator[str]:
+        return (label for labels, _ in self.parts for label in labels)
+
+    def __len__(self) -> int:
+        return sum(len(labels) for labels, _ in self.parts)
+
+    def __or__(self, other: Rows) -> Rows:
+        """Both, of labels that differ."""
+        joined = Rows((), torch.empty(0))
+        joined.parts = (*self.parts, *other.parts)
+        return joined
 
 
 class Needs(enum.Flag):

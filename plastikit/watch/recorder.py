@@ -4,61 +4,48 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from itertools import pairwise
+from time import perf_counter
+from typing import Final
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from plastikit.errors import ConfigurationError
 from plastikit.record.scalars import scalar_attrs
 from plastikit.record.store import RunStore
-from plastikit.record.table import Column, Table, Values
+from plastikit.record.table import Column, Layout, Table, Values
 from plastikit.schema import (
     DIAGNOSTICS,
     EVALUATION,
     GROUP,
+    HEAD,
     LAYER,
     NETWORK,
     OBSERVED,
     PARAMETER,
+    PROBE,
     PROBE_BATCH,
     TASK,
     UNIT,
     Definition,
 )
 from plastikit.watch.capture import NetworkWatch
-from plastikit.watch.probe import Probe, Reading
+from plastikit.watch.ledger import PROBE_SECONDS, Ledger, labels_of
+from plastikit.watch.packing import Numbers, Packed, Packing
+from plastikit.watch.probe import Probe
 
-Readings = dict[str, dict[str, Tensor]]
-Measured = dict[str, dict[str, Values]]
-
-
-def merge(into: Readings, reading: Reading) -> None:
-    """Add a probe's reading of one network to what other probes and networks gave."""
-    for variable, values in reading.items():
-        if values:
-            into.setdefault(variable, {}).update(values)
-
-
-def to_host(readings: Readings) -> Measured:
-    """Every value as a NumPy array, fetched from each device in one transfer."""
-    measured: Measured = {variable: {} for variable in readings}
-    entries = [(variable, label, value) for variable, row in readings.items() for label, value in row.items()]
-    for device in {value.device for _, _, value in entries}:
-        here = [entry for entry in entries if entry[2].device == device]
-        flat = torch.cat([value.detach().reshape(-1).to(torch.float32) for _, _, value in here]).cpu().numpy()
-        bounds = np.cumsum([0, *(value.numel() for _, _, value in here)])
-        for (variable, label, value), (start, stop) in zip(here, pairwise(bounds), strict=True):
-            measured[variable][label] = flat[start:stop].reshape(tuple(value.shape))
-    return measured
+_COUNTED: Final = (GROUP, HEAD)
+"""Dimensions whose entries are counted from 0 on, as many as were seen."""
 
 
 class Recorder:
     """Knows the variables, keeps the axes of a store in step with what is measured, and hands rows over."""
 
-    def __init__(self, store: RunStore, probes: Sequence[Probe], networks: Iterable[NetworkWatch]) -> None:
+    def __init__(
+        self, store: RunStore, probes: Sequence[Probe], networks: Iterable[NetworkWatch], ledger: Ledger
+    ) -> None:
         self._store = store
+        self._ledger = ledger
         measured = [definition for probe in probes for definition in probe.definitions]
         observed = [
             replace(definition, variable=f"{OBSERVED}{definition.variable}", source=PROBE_BATCH)
@@ -68,25 +55,28 @@ class Recorder:
         self._networks = {network.name: network for network in networks}
         self._positions: dict[str, dict[str, int]] = {}
         self._units: dict[str, slice] = {}
+        self._layouts: dict[Packing, Layout] = {}
         table = store.table(DIAGNOSTICS)
         for probe in probes:
             for dim, values in probe.axes.items():
                 if not table.axis(dim):
                     table.extend_axis(dim, {dim: np.array(values, dtype=np.float64)})
+        table.extend_axis(PROBE, {PROBE: np.array(labels_of(probes))})
+        table.declare(PROBE_SECONDS.variable, Column(dims=PROBE_SECONDS.dims, attrs=PROBE_SECONDS.to_attrs()))
         self._extend(NETWORK, list(self._networks), {})
         self._add_parameters()
 
-    def write(self, step: int, measured: Measured, stamps: Mapping[str, float]) -> None:
-        """Hand a row to the store; labels that were not seen before become new entries of their axis."""
-        table = self._store.table(DIAGNOSTICS)
-        self._add_layers(measured)
+    def write(self, step: int, packed: Packed, seconds: Numbers | None, stamps: Mapping[str, float]) -> None:
+        """Hand a row to the store; labels that were not seen before become new entries of their axis.
+
+        ``seconds`` is what the record cost, along the axis of probes; None for what was not measured in training.
+        """
         self._add_parameters()
-        row: dict[str, Values | float | str] = {}
-        for variable, values in measured.items():
-            definition = self._definitions[variable]
-            table.declare(variable, Column(dims=definition.dims, attrs=definition.to_attrs()))
-            row[variable] = self._array(definition, values)
-        self._store.append(DIAGNOSTICS, step, row | self._stamped(DIAGNOSTICS, stamps))
+        layout = self._layouts.get(packed.packing)
+        if layout is None:
+            layout = self._layouts[packed.packing] = self._layout(packed.packing)
+        row: dict[str, Values | float | str] = {} if seconds is None else {PROBE_SECONDS.variable: seconds}
+        self._store.append(DIAGNOSTICS, step, row | self._stamped(DIAGNOSTICS, stamps), (layout, packed.numbers))
 
     def write_scalars(
         self,
@@ -96,6 +86,7 @@ class Recorder:
         stamps: Mapping[str, float],
     ) -> None:
         """Hand a row of scalars to ``group``; a mapping is read as one value per task."""
+        start = perf_counter()
         table = self._store.table(group)
         row: dict[str, Values | float | str] = {}
         for name, value in values.items():
@@ -109,6 +100,7 @@ class Recorder:
                 table.declare(name, Column(attrs=attrs))
                 row[name] = number
         self._store.append(group, step, row | self._stamped(group, stamps))
+        self._ledger.charge_store(start)
 
     def _stamped(self, group: str, stamps: Mapping[str, float]) -> dict[str, float]:
         for name in stamps:
@@ -117,26 +109,53 @@ class Recorder:
             )
         return dict(stamps)
 
-    def _array(self, definition: Definition, values: Mapping[str, Values]) -> Values:
+    def _layout(self, packing: Packing) -> Layout:
+        """Where the values of a packing belong along the axes; its variables and labels are made known."""
+        self._add_layers(packing)
         table = self._store.table(DIAGNOSTICS)
-        if definition.dims[0] == UNIT:
-            array = np.full(table.size(UNIT), np.nan, dtype=np.float32)
-            for label, value in values.items():
-                array[self._units[label]] = value
-            return array
-        if GROUP in definition.dims:
-            self._add_groups(max(len(value) for value in values.values()))
-        positions = self._positions[definition.dims[0]]
-        array = np.full([table.size(dim) for dim in definition.dims], np.nan, dtype=np.float32)
-        for label, value in values.items():
-            place: tuple[int | slice, ...] = (positions[label], *(slice(0, size) for size in value.shape))
-            array[place] = value
-        return array
+        sources: dict[str, list[Values]] = {}
+        places: dict[str, list[Values]] = {}
+        for variable, label, shape, source in packing.entries:
+            definition = self._definitions[variable]
+            table.declare(variable, Column(dims=definition.dims, attrs=definition.to_attrs()))
+            sources.setdefault(variable, []).append(np.arange(source.start, source.stop))
+            places.setdefault(variable, []).append(self._places(definition, label, shape))
+        return Layout(
+            {
+                variable: (np.concatenate(source), np.concatenate(places[variable], axis=1))
+                for variable, source in sources.items()
+            }
+        )
 
-    def _add_layers(self, measured: Measured) -> None:
+    def _places(self, definition: Definition, label: str, shape: tuple[int, ...]) -> Values:
+        """Where each number of a labelled value stands along the dimensions of its variable, [dimension, number]."""
+        table = self._store.table(DIAGNOSTICS)
+        leading, *inner = definition.dims
+        own = self._units[label] if leading == UNIT else self._position(leading, label)
+        sizes = shape if leading == UNIT else (own.stop - own.start, *shape)
+        for dim, size in zip(inner, sizes[1:], strict=False):
+            if dim in _COUNTED and size > table.size(dim):
+                table.extend_axis(dim, {dim: np.arange(table.size(dim), size, dtype=np.int64)})
+        # What a counted dimension lacks is missing; along any other every entry has its value.
+        counts = [size if dim in _COUNTED else table.size(dim) for dim, size in zip(inner, sizes[1:], strict=False)]
+        if sizes != (own.stop - own.start, *counts) or len(sizes) != len(definition.dims):
+            raise ValueError(
+                f"{definition.variable} of {label} has shape {shape}, where {' and '.join(inner) or 'one number'} "
+                f"was expected: {tuple(counts)}"
+            )
+        grid = np.indices(sizes).reshape(len(sizes), -1)
+        grid[0] += own.start
+        return grid
+
+    def _position(self, dim: str, label: str) -> slice:
+        position = self._positions[dim][label]
+        return slice(position, position + 1)
+
+    def _add_layers(self, packing: Packing) -> None:
         known = self._positions.get(LAYER, {})
-        per_layer = [row for variable, row in measured.items() if self._definitions[variable].dims[0] in {LAYER, UNIT}]
-        fresh = [label for label in dict.fromkeys(label for row in per_layer for label in row) if label not in known]
+        of_layers = {variable for variable, each in self._definitions.items() if each.dims[0] in {LAYER, UNIT}}
+        labels = dict.fromkeys(entry.label for entry in packing.entries if entry.variable in of_layers)
+        fresh = [label for label in labels if label not in known]
         if not fresh:
             return
         owner = {label: network for network in self._networks.values() for label in network.units}
@@ -162,7 +181,9 @@ class Recorder:
             )
 
     def _add_parameters(self) -> None:
-        known = self._positions.get(PARAMETER, {})
+        known = self._positions.setdefault(PARAMETER, {})
+        if all(network.named.keys() <= known.keys() for network in self._networks.values()):
+            return
         named = [(name, network) for network in self._networks.values() for name in network.named if name not in known]
         if named:
             self._extend(
@@ -173,11 +194,6 @@ class Recorder:
                     "parameter_kind": np.array([network.kinds[name] for name, network in named]),
                 },
             )
-
-    def _add_groups(self, count: int) -> None:
-        table = self._store.table(DIAGNOSTICS)
-        if count > table.size(GROUP):
-            table.extend_axis(GROUP, {GROUP: np.arange(table.size(GROUP), count, dtype=np.int64)})
 
     def _by_task(self, table: Table, numbers: Mapping[str, float]) -> Values:
         known = [str(task) for task in table.axis(TASK).get(TASK, ())]

@@ -1,4 +1,4 @@
-"""When to record: frozen values that answer, for a step, whether it is due."""
+"""When to record: frozen values that answer, for a step, whether it is due; and a budget, which cannot."""
 
 from __future__ import annotations
 
@@ -55,6 +55,13 @@ class At:
         return step in self.steps
 
 
+@dataclass(frozen=True)
+class Budget:
+    """Due whenever watching can afford it: no function of the step, but of what was measured until then."""
+
+    fraction: float
+
+
 def every(n: int) -> Every:
     """Record every ``n`` steps.
 
@@ -83,6 +90,30 @@ def at(steps: Iterable[int]) -> At:
     if not isinstance(steps, Iterable) or any(not _is_whole(step) or step < 0 for step in given):
         raise ConfigurationError(f"at({steps!r}) was asked for; give a list of whole numbers from 0 on")
     return At(frozenset(given))
+
+
+def budget(fraction: float) -> Budget:
+    """Record as often as the measured cost of watching stays under ``fraction`` of the training time.
+
+    Half of it goes to records with the cheap probes, half to the costly ones, which are left out of most records: NaN
+    there. Step 0 is recorded with every probe; the next record waits until training has earned that. Which steps are
+    recorded depends on how fast the machine is, and differs between two runs of one training.
+
+    >>> budget(0.01)
+    Budget(fraction=0.01)
+    """
+    is_number = isinstance(fraction, int | float) and not isinstance(fraction, bool)
+    if not is_number or not 0 < fraction <= 1:
+        raise ConfigurationError(
+            f"budget({fraction!r}) was asked for; give a share of the training time above 0 and up to 1, such as 0.01"
+        )
+    return Budget(float(fraction))
+
+
+def told(schedule: Schedule | Budget) -> str:
+    """The schedule in words, for the run: a frozen value as it is written, a function by its name."""
+    name = getattr(schedule, "__qualname__", None)
+    return repr(schedule) if name is None else f"{schedule.__module__}.{name}"
 
 
 def _positive(name: str, value: int) -> int:

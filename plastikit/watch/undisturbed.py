@@ -12,15 +12,16 @@ from torch import Tensor, nn
 
 
 @contextmanager
-def undisturbed(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside; module modes, buffers and random state as before afterwards."""
+def undisturbed(model: nn.Module, *, is_evaluating: bool = True) -> Iterator[None]:
+    """Module modes, buffers and random state are as before afterwards; inside, evaluation mode where that is wished."""
     modes = {module: module.training for module in model.modules()}
     buffers = [_Buffers(module) for module in model.modules()]
     devices = {tensor.device for tensor in (*model.parameters(), *model.buffers()) if tensor.device.type == "cuda"}
     of_numpy, of_python = np.random.get_state(), random.getstate()  # noqa: NPY002  the state that others draw from
     with torch.random.fork_rng(devices=list(devices)):
         try:
-            model.eval()
+            if is_evaluating:
+                model.eval()
             yield
         finally:
             for module, mode in modes.items():

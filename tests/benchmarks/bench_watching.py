@@ -1,60 +1,88 @@
-"""What watching costs: training with a monitor over the same training without one."""
+"""What watching costs: training with a monitor over the same training without one, in steady state."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 import pytest
 import torch
-from benchmarks.pairs import paired_ratios, table
-from torch import nn
+from benchmarks.pairs import paired_ratios, seconds, table
+from benchmarks.trainings import Training, Watcher, bare_decompositions, by_hand, peers
 
 import plastikit
+from plastikit.probes import PROBES
+from plastikit.watch.probe import Tier
 from plastikit.watch.schedule import Schedule
 
-STEPS = 300
+FAR: Final = 10**9
+STEPS, ROUNDS = 100, 7
 
 
-def _train(batch: int, watch: Callable[[nn.Module, torch.optim.Optimizer], plastikit.Monitor] | None) -> None:
-    torch.manual_seed(0)
-    model = nn.Sequential(
-        nn.Linear(49, 400), nn.ReLU(), nn.Linear(400, 400), nn.ReLU(), nn.Linear(400, 400), nn.ReLU(), nn.Linear(400, 1)
-    )
-    optimizer = torch.optim.Adam(model.parameters())
-    inputs, targets = torch.randn(batch, 49), torch.randn(batch, 1)
-    monitor = None if watch is None else watch(model, optimizer)
-    for _ in range(STEPS):
-        optimizer.zero_grad()
-        nn.functional.mse_loss(model(inputs), targets).backward()
-        optimizer.step()
-    if monitor is not None:
-        monitor.close()
+def _named(*tiers: Tier) -> list[str]:
+    return [name for name, make in PROBES.items() if make().tier in tiers]
 
 
-def _watched(
-    folder: Path, schedule: Schedule, probes: list[str], model: nn.Module, optimizer: torch.optim.Optimizer
-) -> plastikit.Monitor:
-    shutil.rmtree(folder / "run.zarr", ignore_errors=True)
-    return plastikit.attach(model, optimizer=optimizer, store=folder / "run.zarr", schedule=schedule, probes=probes)
+class _Monitors:
+    """Attaches monitors, and says how long that took and closing them takes."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._open: dict[str, plastikit.Monitor] = {}
+        self.attaching: dict[str, float] = {}
+
+    def watcher(self, name: str, schedule: Schedule, probes: list[str] | str) -> Watcher:
+        """Watches a training by ``schedule``."""
+
+        def watch(training: Training) -> Callable[[float], None]:
+            def attach() -> None:
+                self._open[name] = plastikit.attach(
+                    training.model,
+                    optimizer=training.optimizer,
+                    store=self._folder / f"{len(self._open)}.zarr",
+                    schedule=schedule,
+                    probes=probes,
+                )
+
+            self.attaching[name] = seconds(attach)
+            return lambda _loss: None
+
+        return watch
+
+    def close(self) -> dict[str, float]:
+        """Close all; how long each took."""
+        return {name: seconds(monitor.close) for name, monitor in self._open.items()}
 
 
-@pytest.mark.parametrize("batch", [128, 1280])
+@pytest.mark.parametrize("batch", [1280, 128])
 def test_cost_of_watching(batch: int, tmp_path: Path) -> None:
-    """Every probe at every step, all but the ranks at every step, and the defaults, each over no monitor."""
-    cheap = ["dormancy", "parameters", "gradients", "updates"]
-    every_probe = [*cheap, "rank"]
-    watch = partial(partial, _watched, tmp_path)
-    ratios = paired_ratios(
-        {
-            "no monitor": partial(_train, batch, None),
-            "defaults (every 100 steps)": partial(_train, batch, watch(plastikit.every(100), every_probe)),
-            "all but ranks, every step": partial(_train, batch, watch(plastikit.every(1), cheap)),
-            "all probes, every step": partial(_train, batch, watch(plastikit.every(1), every_probe)),
-        },
-        rounds=3,
+    """The tiers at every step, the defaults and the time between records, beside the limit and what others cost."""
+    monitors = _Monitors(tmp_path)
+    watchers: dict[str, Watcher] = {
+        "S tier, every step": monitors.watcher("S", plastikit.every(1), _named(Tier.STEP)),
+        "S and P tiers, every step": monitors.watcher("S and P", plastikit.every(1), _named(*Tier)),
+        "the defaults (every 100 steps)": monitors.watcher("defaults", plastikit.every(100), "default"),
+        "between due steps": monitors.watcher("between", plastikit.every(FAR), "default"),
+        "the decompositions alone, every step": bare_decompositions,
+        "by hand (svdvals, .item()), every step": by_hand,
+    }
+    for name, peer in peers().items():
+        if peer is None:
+            print(f"{name} is not installed, and is left out")
+        else:
+            watchers[f"{name}, as its README says"] = peer
+    trainings = {"no monitor": Training(batch)} | {name: Training(batch, watch) for name, watch in watchers.items()}
+    ratios = paired_ratios({name: partial(each.run, STEPS) for name, each in trainings.items()}, rounds=ROUNDS)
+    closing = monitors.close()
+    title = (
+        f"MLP 49-400-400-400-1, Adam, batch {batch}, {torch.get_num_threads()} threads: "
+        f"medians of {ROUNDS} rounds of {STEPS} steps"
     )
-    print(table(f"MLP 49-400-400-400-1, Adam, batch {batch}, {STEPS} steps, start and close included", ratios))
+    print(table(title, ratios))
+    limit = ratios["the decompositions alone, every step"]
+    print(f"  {'S and P over the decompositions alone':44} {ratios['S and P tiers, every step'] / limit:8.3f} ×")
+    for name, taken in monitors.attaching.items():
+        print(f"  {name}: attached in {1000 * taken:.0f} ms, closed in {1000 * closing[name]:.0f} ms")
     assert ratios["no monitor"] == 1.0

@@ -8,24 +8,29 @@ from collections.abc import Callable, Mapping
 
 
 def paired_ratios(variants: Mapping[str, Callable[[], object]], *, rounds: int = 7) -> dict[str, float]:
-    """Median over ``rounds`` of each variant's time over the first variant's time in the same round."""
+    """Median over ``rounds`` of each variant's time over the first variant's time in the same round.
+
+    The variants take turns in beginning a round.
+    """
     for work in variants.values():
         work()
-    first, *_ = variants
-    ratios: dict[str, list[float]] = {name: [] for name in variants}
-    for _ in range(rounds):
-        seconds = {name: _seconds(work) for name, work in variants.items()}
-        for name in variants:
-            ratios[name].append(seconds[name] / seconds[first])
+    names = list(variants)
+    ratios: dict[str, list[float]] = {name: [] for name in names}
+    for number in range(rounds):
+        turn = number % len(names)
+        times = {name: seconds(variants[name]) for name in (*names[turn:], *names[:turn])}
+        for name in names:
+            ratios[name].append(times[name] / times[names[0]])
     return {name: statistics.median(values) for name, values in ratios.items()}
 
 
 def table(title: str, ratios: Mapping[str, float]) -> str:
     """The ratios, a line each."""
-    return "\n".join([f"\n{title}", *(f"  {name:34} {ratio:8.3f} ×" for name, ratio in ratios.items())])
+    return "\n".join([f"\n{title}", *(f"  {name:44} {ratio:8.3f} ×" for name, ratio in ratios.items())])
 
 
-def _seconds(work: Callable[[], object]) -> float:
+def seconds(work: Callable[[], object]) -> float:
+    """How long ``work`` takes."""
     start = time.perf_counter()
     work()
     return time.perf_counter() - start

@@ -25,3 +25,24 @@ def dormant_fraction(features: npt.NDArray[np.float64], tau: float) -> float:
     """Share of the units that are dormant."""
     share: float = dormant_count(features, tau) / features.shape[1]
     return share
+
+
+def dormant_units(features: npt.NDArray[np.float64], tau: float) -> set[int]:
+    """Which units are dormant."""
+    means = unit_activation(features)
+    layer = math.fsum(means) / len(means)
+    return {unit for unit, mean in enumerate(means) if layer == 0 or mean / layer <= tau}
+
+
+def _of_groups(features: npt.NDArray[np.float64], groups: npt.NDArray[np.int64], tau: float) -> list[set[int]]:
+    return [dormant_units(features[groups == group], tau) for group in sorted(set(groups.tolist()))]
+
+
+def group_dormant_intersection(features: npt.NDArray[np.float64], groups: npt.NDArray[np.int64], tau: float) -> float:
+    """Share of the units that are dormant for every group that there is."""
+    return len(set.intersection(*_of_groups(features, groups, tau))) / features.shape[1]
+
+
+def group_dormant_union(features: npt.NDArray[np.float64], groups: npt.NDArray[np.int64], tau: float) -> float:
+    """Share of the units that are dormant for some group."""
+    return len(set.union(*_of_groups(features, groups, tau))) / features.shape[1]

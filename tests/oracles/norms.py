@@ -21,6 +21,16 @@ def rms(*arrays: Array) -> float:
     return frobenius(*arrays) / math.sqrt(sum(array.size for array in arrays))
 
 
+def mean_absolute(*arrays: Array) -> float:
+    """Mean of the absolute values of all entries."""
+    return math.fsum(abs(float(entry)) for array in arrays for entry in array.ravel()) / sum(a.size for a in arrays)
+
+
+def largest(*arrays: Array) -> float:
+    """Largest absolute value of all entries."""
+    return max(abs(float(entry)) for array in arrays for entry in array.ravel())
+
+
 def distance(these: Sequence[Array], those: Sequence[Array]) -> float:
     """Norm of the difference."""
     return frobenius(*(this - that for this, that in zip(these, those, strict=True)))

@@ -12,10 +12,18 @@ import xarray as xr
 from torch import Tensor, nn
 
 from oracles import dormancy, norms, rank
+from plastikit.probes import PROBES
 
 Array = npt.NDArray[np.float64]
 Value = float | list[float]
 TAUS = (0.0, 0.001, 0.025, 0.1)
+
+REPLAYED = {
+    definition.variable
+    for name in ("dormancy", "rank", "parameters", "gradients", "updates")
+    for definition in PROBES[name]().definitions
+} - {"numerical_rank", "effective_learning_rate"}
+"""What can be re-derived from features, parameters and gradients alone; single-precision noise decides the former."""
 
 
 @dataclass
@@ -68,6 +76,10 @@ def expected(moment: Moment) -> dict[str, dict[str, Value]]:
         put("unit_activation", layer, dormancy.unit_activation(features))
         put("srank", layer, rank.srank(features))
         put("effective_rank", layer, rank.effective_rank(features))
+        put("feature_rank", layer, rank.feature_rank(features))
+        put("pca_rank", layer, rank.pca_rank(features))
+        put("stable_rank", layer, rank.stable_rank(features))
+        put("participation_ratio", layer, rank.participation_ratio(features))
         put("rank_ceiling", layer, min(features.shape))
     if moment.features:
         units = sum(features.shape[1] for features in moment.features.values())
@@ -76,26 +88,40 @@ def expected(moment: Moment) -> dict[str, dict[str, Value]]:
     for name, before in moment.before.items():
         put("weight_norm", name, norms.frobenius(before))
         put("weight_rms", name, norms.rms(before))
+        put("weight_mean_absolute", name, norms.mean_absolute(before))
         put("distance_from_init", name, norms.distance([before], [moment.initial[name]]))
+        put("relative_distance_from_init", name, _share(before, moment.initial[name]))
     for name, after in moment.after.items():
         put("update_to_weight_ratio", name, norms.update_ratio([moment.before[name]], [after]))
     for name, gradient in moment.gradients.items():
         put("gradient_norm", name, norms.frobenius(gradient))
+        put("gradient_rms", name, norms.rms(gradient))
+        put("gradient_max", name, norms.largest(gradient))
         put("gradient_zero_fraction", name, norms.zero_fraction(gradient))
     weights = [name for name, before in moment.before.items() if before.ndim >= 2]
     if weights:
         all_before = [moment.before[name] for name in weights]
         put("network_weight_norm", moment.network, norms.frobenius(*all_before))
         put("network_weight_rms", moment.network, norms.rms(*all_before))
+        put("network_weight_mean_absolute", moment.network, norms.mean_absolute(*all_before))
         initial = [moment.initial[name] for name in weights]
-        put("network_distance_from_init", moment.network, norms.distance(all_before, initial))
+        way, origin = norms.distance(all_before, initial), norms.frobenius(*initial)
+        put("network_distance_from_init", moment.network, way)
+        put("network_relative_distance_from_init", moment.network, way / origin)
         if moment.after:
             ratio = norms.update_ratio(all_before, [moment.after[name] for name in weights])
             put("network_update_to_weight_ratio", moment.network, ratio)
     if moment.gradients:
         put("network_gradient_norm", moment.network, norms.frobenius(*moment.gradients.values()))
+        put("network_gradient_rms", moment.network, norms.rms(*moment.gradients.values()))
+        put("network_gradient_max", moment.network, norms.largest(*moment.gradients.values()))
         put("network_gradient_zero_fraction", moment.network, norms.zero_fraction(*moment.gradients.values()))
     return values
+
+
+def _share(before: Array, initial: Array) -> float:
+    origin = norms.frobenius(initial)
+    return norms.distance([before], [initial]) / origin if origin else np.nan
 
 
 def stored(diagnostics: xr.Dataset, variable: str, label: str, step: int) -> Array:
@@ -108,12 +134,14 @@ def stored(diagnostics: xr.Dataset, variable: str, label: str, step: int) -> Arr
 
 
 def assert_record(diagnostics: xr.Dataset, step: int, moments: Mapping[str, Moment]) -> None:
-    """The record at ``step`` holds exactly what the moments say, and NaN for all else."""
+    """The record at ``step`` holds exactly what the moments say, and NaN for all else that the named probes give."""
     wanted: dict[str, dict[str, Value]] = {}
     for moment in moments.values():
         for variable, row in expected(moment).items():
             wanted.setdefault(variable, {}).update(row)
     for variable in map(str, diagnostics.data_vars):
+        if variable not in REPLAYED:
+            continue
         label_of = str(diagnostics[variable].dims[1])
         labels = diagnostics["layer" if label_of == "unit" else label_of].values
         for label in map(str, labels):

@@ -8,7 +8,14 @@ import pytest
 import torch
 
 from oracles import dormancy as oracle
-from plastikit.probes import DormantFraction, dormant_fraction, unit_activation, unit_score
+from plastikit.probes import (
+    DormantFraction,
+    dormant_fraction,
+    group_dormant_intersection,
+    group_dormant_union,
+    unit_activation,
+    unit_score,
+)
 from plastikit.watch.probe import Capture, Probe
 
 TAUS = (0.0, 0.001, 0.025, 0.1)
@@ -113,6 +120,80 @@ def test_groups_are_measured_apart() -> None:
     capture = Capture(network="net", features={"a": features}, groups={"a": torch.tensor([0, 0, 2])})
     rows = DormantFraction(taus=(0.1,))(capture)["group_dormant_fraction"]["a"]
     torch.testing.assert_close(rows, torch.tensor([[0.5], [math.nan], [0.0]]), equal_nan=True)
+
+
+@pytest.mark.parametrize("tau", TAUS)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_intersection_and_union_agree_with_the_oracle(tau: float, dtype: torch.dtype) -> None:
+    """Sets of dormant units, one group at a time, give the same shares; a group without samples changes nothing."""
+    features = _relu_features(2, 60, 40).to(dtype)
+    groups = torch.tensor([0, 1, 3]).repeat(20)
+    features[groups == 1, :10] = 0
+    features[groups == 3, 5:20] = 0
+    arguments = features.double().numpy(), groups.numpy(), tau
+    intersection = group_dormant_intersection(features, groups, tau).item()
+    union = group_dormant_union(features, groups, tau).item()
+    assert intersection == pytest.approx(oracle.group_dormant_intersection(*arguments))
+    assert union == pytest.approx(oracle.group_dormant_union(*arguments))
+    capture = Capture(network="net", features={"a": features}, groups={"a": groups})
+    reading = DormantFraction(taus=(tau,))(capture)
+    assert reading["group_dormant_intersection"]["a"].tolist() == [intersection]
+    assert reading["group_dormant_union"]["a"].tolist() == [union]
+    rows = reading["group_dormant_fraction"]["a"]
+    assert rows.shape == (4, 1)
+    assert intersection <= rows[[0, 1, 3]].min() <= rows[[0, 1, 3]].max() <= union
+
+
+def test_one_group_is_the_whole() -> None:
+    """With one group, intersection, union and the fraction itself are one number."""
+    features = _relu_features(1, 30, 20)
+    groups = torch.zeros(30, dtype=torch.int64)
+    assert group_dormant_intersection(features, groups, 0.1) == dormant_fraction(features, 0.1)
+    assert group_dormant_union(features, groups, 0.1) == dormant_fraction(features, 0.1)
+
+
+def test_a_spoiled_group_hides_what_is_common() -> None:
+    """Where one group is unknown, so are intersection and union; the other groups are not."""
+    features = torch.ones(4, 3)
+    features[0, 0] = math.nan
+    capture = Capture(network="net", features={"a": features}, groups={"a": torch.tensor([0, 0, 1, 1])})
+    reading = DormantFraction(taus=(0.1,))(capture)
+    assert math.isnan(reading["group_dormant_intersection"]["a"].item())
+    assert math.isnan(reading["group_dormant_union"]["a"].item())
+    assert reading["group_dormant_fraction"]["a"].flatten().tolist() == pytest.approx([math.nan, 0], nan_ok=True)
+
+
+def test_no_samples_in_any_group() -> None:
+    """Without samples nothing is known by group."""
+    nothing = torch.zeros(0, 3)
+    assert math.isnan(group_dormant_union(nothing, torch.zeros(0, dtype=torch.int64)).item())
+    assert math.isnan(group_dormant_intersection(nothing, torch.zeros(0, dtype=torch.int64)).item())
+
+
+@pytest.mark.parametrize("samples", [128, 1280, 4096])
+def test_large_batches_are_summed_accurately(samples: int) -> None:
+    """However the rows are added up, the mean is right to 1e-6, in the probe's way for ReLU as well."""
+    features = torch.rand(samples, 300, generator=torch.Generator().manual_seed(0)) * 1e3
+    exact = features.double().mean(dim=0).float()
+    torch.testing.assert_close(unit_activation(features), exact, rtol=1e-6, atol=0)
+    capture = Capture(network="net", features={"a": features}, functions={"a": "relu"})
+    torch.testing.assert_close(DormantFraction()(capture)["unit_activation"]["a"], exact, rtol=1e-6, atol=0)
+
+
+def test_layers_of_several_widths_and_precisions() -> None:
+    """Layers that are measured together give what each gives alone."""
+    features = {
+        "a": _relu_features(0, 30, 20),
+        "b": _relu_features(1, 30, 20),
+        "c": _relu_features(2, 9, 20).double(),
+        "d": _relu_features(3, 30, 7),
+    }
+    reading = DormantFraction(taus=(0.1,))(Capture(network="net", features=features))
+    for layer, matrix in features.items():
+        assert reading["dormant_fraction"][layer].item() == pytest.approx(dormant_fraction(matrix, 0.1).item())
+    units = {layer: matrix.shape[1] for layer, matrix in features.items()}
+    pooled = sum(reading["dormant_fraction"][layer].item() * units[layer] for layer in features) / sum(units.values())
+    assert reading["network_dormant_fraction"]["net"].item() == pytest.approx(pooled)
 
 
 def test_is_a_probe() -> None:

@@ -120,6 +120,6 @@ def test_an_array_left_by_an_interrupt_is_written_again(store: RunStore) -> None
     table = store.table("training")
     table.declare("loss", Column())
     store.append("training", 1, {"loss": 1.0})
-    table._resized("loss", Column(), 1)
+    table._grown_array("loss", Column())
     table._arrays.pop("loss")
     assert _read(store, "training")["loss"].values.tolist() == [1]

@@ -31,7 +31,7 @@ def _lazy() -> nn.Sequential:
 CASES: dict[str, tuple[Any, dict[str, Any], type[PlastikitError], str]] = {
     "unknown probe": (_model(), {"probes": ["rnk"]}, UnknownNameError, r"unknown probe 'rnk'. Did you mean rank\?"),
     "unknown layer": (_model(), {"layers": ["hidden"]}, UnknownNameError, r"unknown layer 'hidden'. There is: 0, 1, 2"),
-    "no activations": (nn.Linear(2, 2), {}, NothingToWatchError, r"no activation module found in Linear.*layers="),
+    "no activations": (nn.Linear(2, 2), {}, NothingToWatchError, r"no activation found in Linear.*layers="),
     "not a module": ([1, 2], {}, ConfigurationError, r"model is a list, where a torch module was expected"),
     "module in a mapping": ({"a": "b"}, {}, ConfigurationError, r"model is a str.*mapping of names to modules"),
     "no model": ({}, {}, NothingToWatchError, r"mapping of models is empty"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from plastikit.errors import ConfigurationError
-from plastikit.watch.schedule import Schedule, at, every, log_spaced
+from plastikit.watch.schedule import Budget, Schedule, at, budget, every, log_spaced, told
 
 
 def test_every() -> None:
@@ -53,3 +53,27 @@ def test_schedules_are_values() -> None:
     assert every(5) == every(5)
     assert at([1, 2]) == at([2, 1])
     assert isinstance(log_spaced(2), Schedule)
+
+
+@pytest.mark.parametrize("fraction", [0, -0.1, 1.5, True, "1 %", float("nan")])
+def test_a_budget_that_is_no_share_is_refused(fraction: object) -> None:
+    """The error names what was asked for and what to give."""
+    with pytest.raises(ConfigurationError, match=r"above 0 and up to 1"):
+        budget(fraction)  # type: ignore[arg-type]
+
+
+def test_a_budget_is_a_value() -> None:
+    """Equal budgets compare equal; a budget is no function of the step."""
+    assert budget(1) == Budget(1.0)
+    assert not isinstance(budget(0.01), Schedule)
+
+
+def _by_hand(step: int) -> bool:
+    return step == 3
+
+
+def test_schedules_in_words() -> None:
+    """A run says a frozen schedule as it is written, and a function by its name, without an address."""
+    assert told(every(5)) == "Every(steps=5)"
+    assert told(budget(0.5)) == "Budget(fraction=0.5)"
+    assert told(_by_hand).endswith("test_schedule._by_hand")

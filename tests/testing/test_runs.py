@@ -12,6 +12,7 @@ from torch import nn
 from plastikit.errors import StoreExistsError
 from plastikit.record.dataset import open_run, open_runs
 from plastikit.testing import write_synthetic_run, write_synthetic_sweep
+from plastikit.testing.runs import MEASURED
 from plastikit.watch.monitor import attach
 
 
@@ -19,7 +20,7 @@ def test_the_layout_of_a_real_run(tmp_path: Path) -> None:
     """Each variable has the dimensions, type, coordinates and passport that a monitor writes."""
     model = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    with attach({"actor": model}, optimizer=optimizer, store=tmp_path / "real.zarr") as monitor:
+    with attach({"actor": model}, optimizer=optimizer, store=tmp_path / "real.zarr", probes=MEASURED) as monitor:
         monitor.stamp(env_step=0)
         model(torch.ones(4, 2)).sum().backward()
         optimizer.step()

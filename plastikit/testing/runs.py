@@ -1,31 +1,41 @@
-"""For tests of code that stands on plastikit: runs with made-up values in the real layout."""
+"""Runs with made-up values in the real layout."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from plastikit.probes import PROBES
 from plastikit.record.provenance import provenance
 from plastikit.record.scalars import scalar_attrs
 from plastikit.record.store import RunStore
-from plastikit.record.table import Column, Table, Values
+from plastikit.record.table import Column, Table
 from plastikit.schema import (
     DIAGNOSTICS,
     EVALUATION,
     FINISHED,
+    GROUP,
     LAYER,
     NETWORK,
     PARAMETER,
+    PROBE,
     TASK,
     TAU,
     TRAINING,
     UNIT,
     Definition,
 )
+from plastikit.watch.ledger import PROBE_SECONDS, labels_of
+from plastikit.watch.probe import Probe
+
+MEASURED: Final = ("dormancy", "rank", "parameters", "gradients", "updates")
+"""The probes whose variables a synthetic run holds."""
+
+Values = npt.NDArray[Any]
 
 _NETWORKS: Final = ("actor", "critic_0", "critic_1")
 _TASKS: Final = ("reach-v3", "drawer-close-v3", "window-open-v3", "push-v3", "door-open-v3", "button-press-topdown-v3")
@@ -70,9 +80,12 @@ def write_synthetic_run(
         },
         provenance=provenance() | {"synthetic": True},
     )
-    definitions = [definition for make in PROBES.values() for definition in make().definitions]
-    definitions = [definition for definition in definitions if definition.variable != "group_dormant_fraction"]
-    _declare(store, definitions, tasks, width, depth)
+    probes = [PROBES[name]() for name in MEASURED]
+    definitions = [definition for probe in probes for definition in probe.definitions]
+    # Without groups there is nothing of them to measure.
+    definitions = [definition for definition in definitions if not definition.variable.startswith(f"{GROUP}_")]
+    definitions.append(PROBE_SECONDS)
+    _declare(store, probes, definitions, tasks, width=width, depth=depth)
     table = store.table(DIAGNOSTICS)
     for record in range(records):
         progress = record / max(1, records - 1)
@@ -126,7 +139,15 @@ def write_synthetic_sweep(
     ]
 
 
-def _declare(store: RunStore, definitions: Sequence[Definition], tasks: list[str], width: int, depth: int) -> None:
+def _declare(
+    store: RunStore,
+    probes: Sequence[Probe],
+    definitions: Sequence[Definition],
+    tasks: list[str],
+    *,
+    width: int,
+    depth: int,
+) -> None:
     layers = [(network, f"{network}.trunk.hidden_{k + 1}") for network in _NETWORKS for k in range(depth)]
     parameters = [
         (network, f"{network}.{module}.{kind}", kind)
@@ -152,7 +173,9 @@ def _declare(store: RunStore, definitions: Sequence[Definition], tasks: list[str
             "parameter_kind": np.array([kind for _, _, kind in parameters]),
         },
     )
-    table.extend_axis(TAU, {TAU: np.array(PROBES["dormancy"]().axes[TAU])})
+    for dim, values in {dim: values for probe in probes for dim, values in probe.axes.items()}.items():
+        table.extend_axis(dim, {dim: np.array(values, dtype=np.float64)})
+    table.extend_axis(PROBE, {PROBE: np.array(labels_of(probes))})
     table.extend_axis(
         UNIT,
         {
@@ -193,7 +216,7 @@ def _values(
         values = generator.exponential(1.0, shape) * (generator.uniform(size=shape) > dormant)
     elif name == "rank_ceiling":
         values = np.full(shape, ceiling)
-    elif name in {"srank", "effective_rank"}:
+    elif name.endswith("rank") or name == "participation_ratio":
         values = 0.8 * ceiling * (1 - 0.5 * progress) * noise
     elif "zero_fraction" in name:
         values = np.clip(dormant * noise, 0, 1)
