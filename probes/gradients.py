@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from plastikit.probes.entries import entries_of, norms, vector, wide
 from plastikit.schema import NETWORK, PARAMETER, Definition
-from plastikit.watch.probe import Capture, Needs, Reading, Tier
+from plastikit.watch.probe import Capture, Needs, Reading, Rows, Tier
 
 _PITFALLS = (
     "What the optimizer sees: after clipping, accumulation and unscaling where the training does them before the "
     "optimizer's step. A parameter without a gradient is NaN, not 0"
 )
-_FULL: Final = frozenset({torch.float32, torch.float64})
 
 
 def gradient_norm(gradient: Float[Tensor, "..."]) -> Float[Tensor, ""]:
@@ -28,7 +27,7 @@ def gradient_norm(gradient: Float[Tensor, "..."]) -> Float[Tensor, ""]:
     >>> gradient_norm(torch.tensor([3.0, -4.0]))
     tensor(5.)
     """
-    return _norms([_stored(gradient)])[0]
+    return norms([_stored(gradient)])[0]
 
 
 def gradient_rms(gradient: Float[Tensor, "..."]) -> Float[Tensor, ""]:
@@ -54,7 +53,7 @@ def gradient_max(gradient: Float[Tensor, "..."]) -> Float[Tensor, ""]:
     if not gradient.numel():
         return _nan(gradient)
     (lowest,), (highest,) = _extremes([_stored(gradient)])
-    return torch.maximum(highest, -lowest).to(_wide(highest))
+    return torch.maximum(highest, -lowest).to(wide(highest))
 
 
 def gradient_zero_fraction(gradient: Float[Tensor, "..."]) -> Float[Tensor, ""]:
@@ -116,29 +115,42 @@ class GradientNorm:
         }
         if not gradients:
             return {}
-        stored = [_stored(gradient) for gradient in gradients.values()]
-        entries = [gradient.numel() for gradient in gradients.values()]
-        norms, counts = _norms(stored), [torch.count_nonzero(tensor) for tensor in stored]
-        norm, lowest, highest = _table(norms, *_extremes(stored)).unbind()
-        largest = torch.maximum(highest, -lowest)
-        sizes = torch.tensor(entries, device=norm.device)
-        zeros = sizes - _table(counts)[0]
-        reading = _rows(
-            gradients,
-            gradient_norm=norm,
-            gradient_rms=norm / sizes.sqrt(),
-            gradient_max=largest,
-            gradient_zero_fraction=zeros / sizes,
-        )
+        names, tensors = tuple(gradients), list(gradients.values())
+        norm, largest, filled = _measured(tensors)
+        sizes = torch.tensor([gradient.numel() for gradient in tensors], dtype=norm.dtype, device=norm.device)
+        zeros = sizes - filled
+        reading = {
+            "gradient_norm": Rows(names, norm),
+            "gradient_rms": Rows(names, norm / sizes.sqrt()),
+            "gradient_max": Rows(names, largest),
+            "gradient_zero_fraction": Rows(names, zeros / sizes),
+        }
         if capture.weights - capture.gradients.keys():
             return reading
-        whole, total = torch.linalg.vector_norm(norm), sum(entries)
+        network, of_all = (capture.network,), sum(gradient.numel() for gradient in tensors)
+        whole = torch.linalg.vector_norm(norm, dim=0, keepdim=True)
         return reading | {
-            "network_gradient_norm": {capture.network: whole},
-            "network_gradient_rms": {capture.network: whole / total**0.5},
-            "network_gradient_max": {capture.network: largest.max()},
-            "network_gradient_zero_fraction": {capture.network: zeros.sum() / total},
+            "network_gradient_norm": Rows(network, whole),
+            "network_gradient_rms": Rows(network, whole / of_all**0.5),
+            "network_gradient_max": Rows(network, largest.amax(dim=0, keepdim=True)),
+            "network_gradient_zero_fraction": Rows(network, zeros.sum(dim=0, keepdim=True) / of_all),
         }
+
+
+def _measured(gradients: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    """Norms, largest absolute entries, and counts of entries that are not 0."""
+    entries = entries_of(gradients)
+    if entries is not None:
+        entries.load(gradients)
+        norm = entries.squares().sqrt_()
+        entries.buffer.abs_()
+        largest = entries.largest()
+        entries.buffer.ne_(0)
+        return norm, largest, entries.totals()
+    stored = [_stored(gradient) for gradient in gradients]
+    lowest, highest = _extremes(stored)
+    counts = [torch.count_nonzero(tensor) for tensor in stored]
+    return vector(norms(stored)), torch.maximum(vector(highest), -vector(lowest)), vector(counts)
 
 
 def _stored(gradient: Tensor) -> Tensor:
@@ -147,34 +159,10 @@ def _stored(gradient: Tensor) -> Tensor:
     return stored.abs() if stored.is_complex() else stored
 
 
-def _norms(tensors: list[Tensor]) -> Sequence[Tensor]:
-    if all(tensor.dtype in _FULL for tensor in tensors):
-        norms: Sequence[Tensor] = torch._foreach_norm(tensors)  # noqa: SLF001  as torch clips; it has no public name
-        return norms
-    return [torch.linalg.vector_norm(tensor, dtype=_wide(tensor)) for tensor in tensors]
-
-
 def _extremes(tensors: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
     # A sparse gradient may store nothing: all of its entries are 0 then.
     pairs = [torch.aminmax(tensor if tensor.numel() else tensor.new_zeros(1)) for tensor in tensors]
     return [lowest for lowest, _ in pairs], [highest for _, highest in pairs]
-
-
-def _table(*columns: Sequence[Tensor]) -> Float[Tensor, "quantity parameter"]:
-    """Each quantity of each parameter, on the device of the first."""
-    values = [value for column in columns for value in column]
-    if len({value.device for value in values}) > 1:
-        values = [value.to(values[0].device) for value in values]
-    return torch.stack(values).view(len(columns), -1)
-
-
-def _rows(names: Iterable[str], **vectors: Tensor) -> dict[str, dict[str, Tensor]]:
-    """Each vector as a mapping of names to its entries."""
-    return {variable: dict(zip(names, vector.unbind(), strict=True)) for variable, vector in vectors.items()}
-
-
-def _wide(gradient: Tensor) -> torch.dtype:
-    return torch.promote_types(gradient.dtype, torch.float32)
 
 
 def _nan(gradient: Tensor) -> Tensor:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from plastikit.probes.entries import distances, entries_of, modulus, norms, over, vector
 from plastikit.schema import NETWORK, PARAMETER, Definition
-from plastikit.watch.probe import Capture, Needs, Reading, Tier
-
-_FULL: Final = frozenset({torch.float32, torch.float64})
+from plastikit.watch.probe import Capture, Needs, Reading, Rows, Tier
 
 
 def update_to_weight_ratio(before: Float[Tensor, "..."], after: Float[Tensor, "..."]) -> Float[Tensor, ""]:
@@ -25,7 +23,7 @@ def update_to_weight_ratio(before: Float[Tensor, "..."], after: Float[Tensor, ".
     >>> update_to_weight_ratio(torch.tensor([3.0, 4.0]), torch.tensor([3.0, 4.5]))
     tensor(0.1000)
     """
-    return _over(_distances([after], [before])[0], _norms([_real(before)])[0])
+    return over(distances([after], [before])[0], norms([modulus(before)])[0])
 
 
 def effective_learning_rate(weight: Float[Tensor, "..."], learning_rate: float | Tensor) -> Float[Tensor, ""]:
@@ -42,8 +40,8 @@ def effective_learning_rate(weight: Float[Tensor, "..."], learning_rate: float |
     >>> effective_learning_rate(torch.tensor([3.0, 4.0]), 0.1)
     tensor(0.0040)
     """
-    norm = _norms([_real(weight)])[0]
-    return _over(torch.as_tensor(learning_rate, device=norm.device), norm.square())
+    norm = norms([modulus(weight)])[0]
+    return over(torch.as_tensor(learning_rate, device=norm.device), norm.square())
 
 
 @dataclass(frozen=True)
@@ -108,65 +106,36 @@ class UpdateRatio:
         if not names:
             return {}
         before, after = ([pairs[name][side] for name in names] for side in (0, 1))
-        table = _table(_distances(after, before), _norms([_real(tensor) for tensor in before]))
-        update, weight = table.unbind()
-        reading = {"update_to_weight_ratio": dict(zip(names, _over(update, weight).unbind(), strict=True))}
+        update, weight = _measured(before, after)
+        reading = {"update_to_weight_ratio": Rows(names, over(update, weight))}
         count = sum(1 for name in names if name in capture.weights)
         if count and capture.weights <= capture.updated.keys():
-            whole = torch.linalg.vector_norm(table[:, :count], dim=1)
-            reading["network_update_to_weight_ratio"] = {capture.network: _over(whole[0], whole[1])}
+            whole = torch.linalg.vector_norm(torch.stack([update[:count], weight[:count]]), dim=1).split(1)
+            reading["network_update_to_weight_ratio"] = Rows((capture.network,), over(*whole))
         rated = [k for k, name in enumerate(names[:count]) if "lr" in capture.settings.get(name, {})]
         if rated:
-            rates = _vector([capture.settings[names[k]]["lr"] for k in rated], like=weight)
+            rates = _rates([capture.settings[names[k]]["lr"] for k in rated], like=weight)
             squared = (weight[:count] if len(rated) == count else weight[rated]).square()
-            rows = zip((names[k] for k in rated), _over(rates, squared).unbind(), strict=True)
-            reading["effective_learning_rate"] = dict(rows)
+            reading["effective_learning_rate"] = Rows((names[k] for k in rated), over(rates, squared))
         return reading
 
 
-def _vector(values: Sequence[float | Tensor], *, like: Tensor) -> Float[Tensor, "parameter"]:
+def _measured(before: Sequence[Tensor], after: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Norms of the changes, and norms before them."""
+    entries = entries_of(before, after)
+    if entries is None:
+        return vector(distances(after, before)), vector(norms([modulus(tensor) for tensor in before]))
+    entries.load(before)
+    weight = entries.squares().sqrt_()
+    entries.subtract(after)
+    return entries.squares().sqrt_(), weight
+
+
+def _rates(values: Sequence[float | Tensor], *, like: Tensor) -> Float[Tensor, "parameter"]:
     if any(isinstance(value, Tensor) for value in values):
         rows = [torch.as_tensor(value, dtype=like.dtype, device=like.device).reshape(()) for value in values]
         return torch.stack(rows)
     return torch.tensor(values, dtype=like.dtype, device=like.device)
-
-
-def _norms(tensors: list[Tensor]) -> Sequence[Tensor]:
-    if all(tensor.dtype in _FULL for tensor in tensors):
-        norms: Sequence[Tensor] = torch._foreach_norm(tensors)  # noqa: SLF001  as torch clips; it has no public name
-        return norms
-    return [torch.linalg.vector_norm(tensor, dtype=_wide(tensor)) for tensor in tensors]
-
-
-def _distances(these: Sequence[Tensor], those: Sequence[Tensor]) -> Sequence[Tensor]:
-    """One at a time: differences of all parameters at once can be more than the device has room for."""
-    if all(tensor.dtype in _FULL for tensor in (*these, *those)):
-        return [torch.linalg.vector_norm(this - that) for this, that in zip(these, those, strict=True)]
-    return [
-        torch.linalg.vector_norm(_real(this.to(_wide(this)) - that.to(_wide(that))))
-        for this, that in zip(these, those, strict=True)
-    ]
-
-
-def _table(*columns: Sequence[Tensor]) -> Float[Tensor, "quantity parameter"]:
-    """Each quantity of each parameter, on the device of the first."""
-    values = [value for column in columns for value in column]
-    if len({value.device for value in values}) > 1:
-        values = [value.to(values[0].device) for value in values]
-    return torch.stack(values).view(len(columns), -1)
-
-
-def _over(part: Tensor, whole: Tensor) -> Tensor:
-    return part / whole.masked_fill(whole == 0, torch.nan)
-
-
-def _real(tensor: Tensor) -> Tensor:
-    """The modulus of complex entries."""
-    return tensor.abs() if tensor.is_complex() else tensor
-
-
-def _wide(tensor: Tensor) -> torch.dtype:
-    return torch.promote_types(tensor.dtype, torch.float32)
 
 
 def _ratio(variable: str, long_name: str, dims: tuple[str, ...], description: str) -> Definition:

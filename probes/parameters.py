@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from plastikit.probes.entries import Remembered, distances, entries_of, modulus, norms, over, sums, vector
 from plastikit.schema import NETWORK, PARAMETER, Definition
-from plastikit.watch.probe import Capture, Needs, Reading, Tier
+from plastikit.watch.probe import Capture, Needs, Reading, Rows, Tier
 
 _LYLE = "Lyle et al. 2024, Disentangling the Causes of Plasticity Loss in Neural Networks, arXiv:2402.18762"
-_FULL: Final = frozenset({torch.float32, torch.float64})
 
 
 def weight_norm(parameter: Float[Tensor, "..."]) -> Float[Tensor, ""]:
@@ -27,7 +26,7 @@ def weight_norm(parameter: Float[Tensor, "..."]) -> Float[Tensor, ""]:
     >>> weight_norm(torch.tensor([[3.0, 4.0]]))
     tensor(5.)
     """
-    return _norms([_real(parameter)])[0]
+    return norms([modulus(parameter)])[0]
 
 
 def weight_rms(parameter: Float[Tensor, "..."]) -> Float[Tensor, ""]:
@@ -49,7 +48,7 @@ def weight_mean_absolute(parameter: Float[Tensor, "..."]) -> Float[Tensor, ""]:
     >>> weight_mean_absolute(torch.tensor([[3.0, -1.0]]))
     tensor(2.)
     """
-    return _sums([_real(parameter)])[0] / parameter.numel() if parameter.numel() else _nan(parameter)
+    return sums([modulus(parameter)])[0] / parameter.numel() if parameter.numel() else _nan(parameter)
 
 
 def distance_from_init(parameter: Float[Tensor, "..."], initial: Float[Tensor, "..."]) -> Float[Tensor, ""]:
@@ -60,7 +59,7 @@ def distance_from_init(parameter: Float[Tensor, "..."], initial: Float[Tensor, "
     >>> distance_from_init(torch.tensor([1.0, 1.0]), torch.tensor([1.0, 0.0]))
     tensor(1.)
     """
-    return _distances([parameter], [initial])[0]
+    return distances([parameter], [initial])[0]
 
 
 def relative_distance_from_init(parameter: Float[Tensor, "..."], initial: Float[Tensor, "..."]) -> Float[Tensor, ""]:
@@ -72,12 +71,14 @@ def relative_distance_from_init(parameter: Float[Tensor, "..."], initial: Float[
     >>> relative_distance_from_init(torch.tensor([1.0, 1.0]), torch.tensor([1.0, 0.0]))
     tensor(1.)
     """
-    return _over(distance_from_init(parameter, initial), weight_norm(initial))
+    return over(distance_from_init(parameter, initial), weight_norm(initial))
 
 
 @dataclass(frozen=True)
 class WeightNorm:
     """Sizes of every parameter, and its way from initialisation; the same of each network, over its weights alone."""
+
+    _origins: Remembered = field(default_factory=Remembered, init=False, repr=False, compare=False)
 
     name = "parameters"
     tier = Tier.STEP
@@ -140,77 +141,62 @@ class WeightNorm:
             return {}
         count = sum(1 for name in names if name in capture.weights)
         is_whole = bool(count) and capture.weights <= capture.parameters.keys()
-        real = [_real(parameters[name]) for name in names]
-        entries = [tensor.numel() for tensor in real]
-        norm, total = _table(_norms(real), _sums(real)).unbind()
-        sizes = torch.tensor(entries, dtype=norm.dtype, device=norm.device)
-        reading = _rows(names, weight_norm=norm, weight_rms=norm / sizes.sqrt(), weight_mean_absolute=total / sizes)
+        tensors = [parameters[name] for name in names]
+        norm, total = _sizes(tensors)
+        entries = torch.tensor([tensor.numel() for tensor in tensors], dtype=norm.dtype, device=norm.device)
+        reading = {
+            "weight_norm": Rows(names, norm),
+            "weight_rms": Rows(names, norm / entries.sqrt()),
+            "weight_mean_absolute": Rows(names, total / entries),
+        }
         if is_whole:
-            whole, all_entries = torch.linalg.vector_norm(norm[:count]), sum(entries[:count])
-            reading["network_weight_norm"] = {capture.network: whole}
-            reading["network_weight_rms"] = {capture.network: whole / all_entries**0.5}
-            reading["network_weight_mean_absolute"] = {capture.network: total[:count].sum() / all_entries}
+            network, of_all = (capture.network,), sum(tensor.numel() for tensor in tensors[:count])
+            whole = torch.linalg.vector_norm(norm[:count], dim=0, keepdim=True)
+            reading["network_weight_norm"] = Rows(network, whole)
+            reading["network_weight_rms"] = Rows(network, whole / of_all**0.5)
+            reading["network_weight_mean_absolute"] = Rows(network, total[:count].sum(dim=0, keepdim=True) / of_all)
         began = [name for name in names if name in capture.initial]
         if not began:
             return reading
         initial = [capture.initial[name] for name in began]
-        distances = _distances([parameters[name] for name in began], initial)
-        table = _table(distances, _norms([_real(tensor) for tensor in initial]))
-        distance, origin = table.unbind()
-        reading |= _rows(began, distance_from_init=distance, relative_distance_from_init=_over(distance, origin))
+        distance = _distances([parameters[name] for name in began], initial)
+        origin = self._origins.of(capture.network, initial, _norms)
+        reading["distance_from_init"] = Rows(began, distance)
+        reading["relative_distance_from_init"] = Rows(began, over(distance, origin))
         if is_whole and began[:count] == names[:count]:
-            way, start = torch.linalg.vector_norm(table[:, :count], dim=1).unbind()
-            reading["network_distance_from_init"] = {capture.network: way}
-            reading["network_relative_distance_from_init"] = {capture.network: _over(way, start)}
+            way, start = torch.linalg.vector_norm(torch.stack([distance[:count], origin[:count]]), dim=1).split(1)
+            reading["network_distance_from_init"] = Rows(network, way)
+            reading["network_relative_distance_from_init"] = Rows(network, over(way, start))
         return reading
 
 
-def _norms(tensors: list[Tensor]) -> Sequence[Tensor]:
-    if all(tensor.dtype in _FULL for tensor in tensors):
-        norms: Sequence[Tensor] = torch._foreach_norm(tensors)  # noqa: SLF001  as torch clips; it has no public name
-        return norms
-    return [torch.linalg.vector_norm(tensor, dtype=_wide(tensor)) for tensor in tensors]
+def _sizes(parameters: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Norms, and sums of absolute values."""
+    entries = entries_of(parameters)
+    if entries is None:
+        real = [modulus(parameter) for parameter in parameters]
+        return vector(norms(real)), vector(sums(real))
+    entries.load(parameters)
+    squares = entries.squares()
+    entries.buffer.abs_()
+    return squares.sqrt_(), entries.totals()
 
 
-def _sums(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
-    """Sums of absolute values; twice as fast as the norm of that order."""
-    return [tensor.abs().sum(dtype=None if tensor.dtype in _FULL else _wide(tensor)) for tensor in tensors]
+def _norms(parameters: Sequence[Tensor]) -> Tensor:
+    entries = entries_of(parameters)
+    if entries is None:
+        return vector(norms([modulus(parameter) for parameter in parameters]))
+    entries.load(parameters)
+    return entries.squares().sqrt_()
 
 
-def _distances(these: Sequence[Tensor], those: Sequence[Tensor]) -> Sequence[Tensor]:
-    """One at a time: differences of all parameters at once can be more than the device has room for."""
-    if all(tensor.dtype in _FULL for tensor in (*these, *those)):
-        return [torch.linalg.vector_norm(this - that) for this, that in zip(these, those, strict=True)]
-    return [
-        torch.linalg.vector_norm(_real(this.to(_wide(this)) - that.to(_wide(that))))
-        for this, that in zip(these, those, strict=True)
-    ]
-
-
-def _table(*columns: Sequence[Tensor]) -> Float[Tensor, "quantity parameter"]:
-    """Each quantity of each parameter, on the device of the first."""
-    values = [value for column in columns for value in column]
-    if len({value.device for value in values}) > 1:
-        values = [value.to(values[0].device) for value in values]
-    return torch.stack(values).view(len(columns), -1)
-
-
-def _rows(names: Sequence[str], **vectors: Tensor) -> dict[str, dict[str, Tensor]]:
-    """Each vector as a mapping of names to its entries."""
-    return {variable: dict(zip(names, vector.unbind(), strict=True)) for variable, vector in vectors.items()}
-
-
-def _over(distance: Tensor, origin: Tensor) -> Tensor:
-    return distance / origin.masked_fill(origin == 0, torch.nan)
-
-
-def _real(parameter: Tensor) -> Tensor:
-    """The modulus of complex entries."""
-    return parameter.abs() if parameter.is_complex() else parameter
-
-
-def _wide(parameter: Tensor) -> torch.dtype:
-    return torch.promote_types(parameter.dtype, torch.float32)
+def _distances(parameters: Sequence[Tensor], initial: Sequence[Tensor]) -> Tensor:
+    entries = entries_of(parameters, initial)
+    if entries is None:
+        return vector(distances(parameters, initial))
+    entries.load(parameters)
+    entries.subtract(initial)
+    return entries.squares().sqrt_()
 
 
 def _nan(parameter: Tensor) -> Tensor:

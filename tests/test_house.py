@@ -45,8 +45,8 @@ REPORTING: Final = ("plastikit.analysis", "plastikit.figures", "plastikit.panels
 SEEING: Final = tuple(
     f"plastikit.watch.{name}"
     for name in (
-        *("activations", "axes", "capture", "compiled", "forward", "groups"),
-        *("hooks", "sharded", "sight", "tracer", "undisturbed"),
+        *("activations", "axes", "calls", "capture", "compiled", "forward", "groups"),
+        *("hooks", "samples", "sharded", "sight", "tracer", "undisturbed"),
     )
 )
 # Who may import whom, besides the standard library: the longest name that fits a module decides for it.

@@ -25,7 +25,8 @@ from plastikit.schema import (
     TRAINING,
 )
 
-_BUFFERED_ROWS: Final = 256
+_BUFFERED_ROWS: Final = 1024
+_BUFFERED_BYTES: Final = 16 * 2**20
 _COMMIT_SECONDS: Final = 10.0
 _WALL_TIME: Final = Column(
     dtype="float64",
@@ -37,8 +38,8 @@ _WALL_TIME: Final = Column(
 class RunStore:
     """One run being written.
 
-    Rows are gathered in memory and reach the disk together: after 256 of them, 10 seconds after the last time, on
-    ``commit`` and on ``close``. Readers see whole rows only, in all variables alike.
+    Rows are gathered in memory and reach the disk together: after 1024 of them or 16 MiB, 10 seconds after the last
+    time, on ``commit`` and on ``close``. Readers see whole rows only, in all variables alike.
     """
 
     def __init__(
@@ -119,8 +120,10 @@ class RunStore:
             {name: np.asarray(value) for name, value in values.items()} | {"wall_time": np.asarray(time.time())},
             packed,
         )
-        waiting = sum(len(table.pending) for table in self._tables.values())
-        if waiting >= _BUFFERED_ROWS or time.monotonic() - self._committed_at >= _COMMIT_SECONDS:
+        self._waiting += 1
+        self._waiting_bytes += 0 if packed is None else packed[1].nbytes
+        is_full = self._waiting >= _BUFFERED_ROWS or self._waiting_bytes >= _BUFFERED_BYTES
+        if is_full or time.monotonic() - self._committed_at >= _COMMIT_SECONDS:
             self.commit()
 
     def event(self, kind: str, message: str, step: int) -> None:
@@ -142,6 +145,7 @@ class RunStore:
             "consolidated_metadata": {"kind": "inline", "must_understand": False, "metadata": metadata},
         }
         _replace_root(self.path, root)
+        self._waiting, self._waiting_bytes = 0, 0
         self._committed_at = time.monotonic()
 
     def close(self, state: str = FINISHED, *, error: str | None = None) -> None:

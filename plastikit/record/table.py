@@ -17,7 +17,7 @@ from plastikit.schema import DIMENSIONS, Scalar
 
 Values = npt.NDArray[Any]
 
-_CHUNK_ROWS: Final = 256
+_CHUNK_ROWS: Final = 1024
 _CHUNK_BYTES: Final = 4 * 2**20
 
 

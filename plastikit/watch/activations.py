@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -46,17 +45,20 @@ FUNCTIONS: Final[Mapping[str, str]] = {
 SQUASHING: Final = frozenset({"tanh", "hardtanh", "sigmoid", "hardsigmoid", "logsigmoid", "softplus", "softsign"})
 """Functions with which networks shape what they put out."""
 
-_IN_PLACE: Final = frozenset({"__setitem__", "__iadd__", "__isub__", "__imul__", "__itruediv__", "__ipow__", "__imod__"})
+_IN_PLACE: Final = frozenset(
+    {"__setitem__", "__iadd__", "__isub__", "__imul__", "__itruediv__", "__ipow__", "__imod__"}
+)
 
 
 def function_of(module: nn.Module) -> str | None:
     """The activation function that a module stands for; None for any other module."""
-    return _function_of_type(type(module))
+    kind = type(module)
+    if kind not in _known:
+        _known[kind] = next((name for known, name in MODULES.items() if issubclass(kind, known)), None)
+    return _known[kind]
 
 
-@functools.cache
-def _function_of_type(kind: type[nn.Module]) -> str | None:
-    return next((name for known, name in MODULES.items() if issubclass(kind, known)), None)
+_known: Final[dict[type, str | None]] = {}
 
 
 def is_in_place(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:

@@ -6,8 +6,7 @@ Axes are counted from the end: -1 for what a linear map puts out, -3 for the cha
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from weakref import ref
 
 import torch
@@ -31,8 +30,7 @@ _LEFT: Final = {"addmm": 1, "baddbmm": 1, "addbmm": 1}
 """Matrix products that add something first, and where the left factor stands behind it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tag:
+class Tag(NamedTuple):
     """What is known of a tensor."""
 
     axis: int | None = None
@@ -70,8 +68,12 @@ class Tags:
 
     def given(self, args: Arguments, kwargs: Keywords) -> list[Given]:
         """The tensors among the arguments of a call, and what is known of each."""
-        tensors = tensors_in(args) + tensors_in(kwargs) if kwargs else tensors_in(args)
-        return [(tensor, self.of(tensor)) for tensor in tensors]
+        found = [(each, self.of(each)) for each in args if isinstance(each, Tensor)]
+        if kwargs or len(found) < len(args):
+            others = [each for each in (*args, *kwargs.values()) if isinstance(each, list | tuple | dict)]
+            named = [each for each in kwargs.values() if isinstance(each, Tensor)]
+            found += [(each, self.of(each)) for each in (*named, *tensors_in(others))]
+        return found
 
     def follow(
         self, name: str, args: Arguments, kwargs: Keywords, given: Sequence[Given], outputs: Sequence[Tensor]
@@ -85,9 +87,14 @@ class Tags:
                 sources |= tag.sources
         if name in WEIGHING:
             sources = _NOWHERE
+        made = _MADE.get(name)
         for output in outputs:
-            axis = None if is_weight else produced_axis(Call(name, args, kwargs, given, output))
-            self.put(output, Tag(axis, is_weight, sources))
+            axis = made
+            if is_weight:
+                axis = None
+            elif made is None:
+                axis = produced_axis(Call(name, args, kwargs, given, output))
+            self._tags[id(output)] = ref(output), Tag(axis, is_weight, sources)
 
 
 _NOWHERE: Final = frozenset[str]()
@@ -97,6 +104,8 @@ _WEIGHT: Final = Tag(is_weight=True)
 
 def tensors_in(value: Any) -> list[Tensor]:
     """Every tensor in nested sequences and mappings."""
+    if value is None:
+        return []
     if isinstance(value, Tensor):
         return [value]
     found: list[Tensor] = []
@@ -111,8 +120,7 @@ def tensors_in(value: Any) -> list[Tensor]:
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """A call of a torch function, as far as its output's unit axis follows from it."""
 
     name: str

@@ -3,12 +3,33 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from types import FrameType
 from typing import Final
 
-from torch import nn
+from torch import Tensor, nn
+
+from plastikit.watch.sight import Held
 
 _CALL: Final = nn.Module._call_impl.__code__  # noqa: SLF001  what every call of a module runs
+
+
+@dataclass(slots=True)
+class Frame:
+    """A module at work."""
+
+    path: str
+    module: nn.Module
+    is_plain: bool
+    """Whether it has neither parts nor matrices: an activation, if it calls one."""
+    call: FrameType | None = None
+    """The call, by which a module at work is told from one that was interrupted."""
+    given: Held | None = None
+    """What it was called with, where it may be an activation and somebody needs that."""
+    function: str | None = None
+    """The activation function that it called last."""
+    output: Tensor | None = None
+    """What that function put out."""
 
 
 def running_call() -> FrameType | None:

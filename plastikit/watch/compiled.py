@@ -35,6 +35,10 @@ class Watcher(Protocol):
         """Whether a call of ``module`` is to be looked at."""
         ...
 
+    def disarm(self) -> None:
+        """Stop looking."""
+        ...
+
     def hide(self) -> None:
         """Take the hooks off the modules."""
         ...
@@ -69,7 +73,7 @@ def watch_compiled(watcher: Watcher, modules: Mapping[str, nn.Module]) -> None:
     for module in modules.values():
         call = module._compiled_call_impl  # noqa: SLF001  where torch keeps it
         if call is not None and not isinstance(call, _Region):
-            module._compiled_call_impl = _Region(module, call)  # type: ignore[assignment]  # noqa: SLF001
+            module._compiled_call_impl = _Region(module, call)  # noqa: SLF001
     _see_wrappers()
     if "torch.compile" not in _UNDO:
         compile_as_it_was = torch.compile
@@ -84,7 +88,7 @@ def leave_compiled(watcher: Watcher, modules: Mapping[str, nn.Module]) -> None:
     for module in modules.values():
         call = module._compiled_call_impl  # noqa: SLF001
         if isinstance(call, _Region) and not any(other.wants(module) for other in _WATCHERS):
-            module._compiled_call_impl = call.call  # type: ignore[assignment]  # noqa: SLF001
+            module._compiled_call_impl = call.call  # noqa: SLF001
     if not _WATCHERS:
         for undo in _UNDO.values():
             undo()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from threading import get_ident
-from types import FrameType
 from typing import Any, Final
 
 from torch import Tensor, nn
@@ -13,7 +11,7 @@ from torch.nn.utils.rnn import PackedSequence
 from plastikit.errors import UnitAxisError, UnknownNameError
 from plastikit.watch.activations import SQUASHING, function_of
 from plastikit.watch.axes import tensors_in
-from plastikit.watch.calls import has_failed, is_within, running_call
+from plastikit.watch.calls import Frame, has_failed, is_within, running_call
 from plastikit.watch.layers import ATTENTION, Choice, Layer, nothing_found, unit_axis
 from plastikit.watch.probe import Needs
 from plastikit.watch.samples import lies_otherwise, told_axis
@@ -22,24 +20,6 @@ from plastikit.watch.tracer import Tracer
 
 _UNNAMED: Final = True
 """Stands in for the input of an activation function where nobody needs it."""
-
-
-@dataclass(slots=True)
-class Frame:
-    """A module at work."""
-
-    path: str
-    module: nn.Module
-    is_plain: bool
-    """Whether it has neither parts nor matrices: an activation, if it calls one."""
-    call: FrameType | None = None
-    """The call, by which a module at work is told from one that was interrupted."""
-    given: Held | None = None
-    """What it was called with, where it may be an activation and somebody needs that."""
-    function: str | None = None
-    """The activation function that it called last."""
-    output: Tensor | None = None
-    """What that function put out."""
 
 
 class Forward:
@@ -277,8 +257,12 @@ class Forward:
         try:
             axis = unit_axis(layer, output, produced)
         except UnitAxisError as error:
-            # Of a part alone, or of a number for each sample, nothing can be asked of the user.
-            if layer.unit_axis is not None or (is_own and self._is_inside and output.ndim > 1):
+            if output.ndim < 2 and self._choice.is_auto:
+                self.layers.pop(layer.label, None)
+                self.skipped[layer.label] = "not watched: it puts out one number for each sample"
+                return None
+            # Of a part alone nothing can be asked of the user.
+            if layer.unit_axis is not None or (is_own and self._is_inside):
                 raise
             self._tell(f"{error}; it is not measured")
             return None

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
+import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
@@ -127,6 +128,12 @@ def find_layers(model: nn.Module, layers: Layers = AUTO) -> Choice:
         )
     inner = unwrapped(model)
     modules = named_modules(inner)
+    for path, module in modules.items():
+        if isinstance(module, torch.jit.ScriptModule):
+            raise ConfigurationError(
+                f"{path or 'the model'} was compiled by torch.jit, and what goes on in it cannot be seen; "
+                "give the model as it was before, or compile it by torch.compile"
+            )
     named = {path: module for path, module in modules.items() if path} or modules
     if not callable(layers) and not layers:
         raise NothingToWatchError(f"layers is empty; name some of: {listed(named)}, or say 'auto'")

@@ -104,7 +104,7 @@ class Tracer(TorchFunctionMode):
         if is_in_place(name, args, kwargs):
             for target in tensors_in(given):
                 self._listener.before_write(target)
-        for target in tensors_in(kwargs.get("out")):
+        for target in tensors_in(kwargs.get("out")) if kwargs else ():
             self._listener.before_write(target)
         return token
 

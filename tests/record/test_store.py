@@ -131,17 +131,17 @@ def test_a_close_that_fails_can_be_tried_again(tmp_path: Path, monkeypatch: pyte
 
 
 def test_rows_are_committed_without_being_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After 256 rows, or 10 seconds after the last commit."""
+    """After 1024 rows, or 10 seconds after the last commit."""
     store = _store(tmp_path / "run.zarr")
-    for step in range(256):
-        assert step != 255 or _steps(tmp_path / "run.zarr") == 0
+    for step in range(1024):
+        assert step != 1023 or _steps(tmp_path / "run.zarr") == 0
         store.append("training", step, {"value": 0.0})
-    assert _steps(tmp_path / "run.zarr") == 256
-    store.append("training", 256, {"value": 0.0})
-    assert _steps(tmp_path / "run.zarr") == 256
+    assert _steps(tmp_path / "run.zarr") == 1024
+    store.append("training", 1024, {"value": 0.0})
+    assert _steps(tmp_path / "run.zarr") == 1024
     monkeypatch.setattr(store, "_committed_at", store._committed_at - 11)
-    store.append("training", 257, {"value": 0.0})
-    assert _steps(tmp_path / "run.zarr") == 258
+    store.append("training", 1025, {"value": 0.0})
+    assert _steps(tmp_path / "run.zarr") == 1026
 
 
 def _steps(path: Path) -> int:

@@ -25,7 +25,7 @@ def test_bit_identical(name: str, tmp_path: Path) -> None:
     watched = ZOO[name]()
     hooks = list(watched.traces())
     with plastikit.attach(
-        watched.model, optimizer=watched.optimizers, store=tmp_path / "run.zarr", schedule=every(7), probes=probes()
+        watched.model, optimizer=watched.optimizers, store=tmp_path / "run.zarr", schedule=every(10), probes=probes()
     ):
         for number in range(STEPS):
             watched.step(number)
