@@ -14,7 +14,7 @@ from plastikit.watch.compiled import leave_compiled, watch_compiled
 from plastikit.watch.forward import Forward
 from plastikit.watch.groups import group_ids
 from plastikit.watch.hooks import Hook
-from plastikit.watch.layers import Choice, clean, named_modules, parameter_kinds, unwrapped
+from plastikit.watch.layers import Choice, clean, is_fixed, named_modules, parameter_kinds, unwrapped
 from plastikit.watch.probe import Needs
 from plastikit.watch.sharded import resting
 from plastikit.watch.sight import Held, Seen, Sight, backward_pass
@@ -64,6 +64,9 @@ class NetworkWatch:
         self._of_modules: list[RemovableHandle] = []
         self._modules: dict[str, nn.Module] = {}
         self._backwards: set[int] = set()
+        self._is_fixed = False
+        self._dimensions: int | None = None
+        """Dimensions of the input of the last forward; None where there is no telling."""
         self._kept: tuple[dict[str, Seen], Tensor | None, frozenset[int]] | None = None
         self.reread()
 
@@ -128,6 +131,8 @@ class NetworkWatch:
 
     def forget(self) -> None:
         """Let go of what was seen: it belongs to an update that is done."""
+        if self._modules and self._is_fixed and self._forward.seen and self._dimensions is not None:
+            self._look_plainly(is_plain=True)
         self._forward.forget()
         self._backwards.clear()
         self._groups = None
@@ -224,7 +229,10 @@ class NetworkWatch:
 
     def show(self) -> None:
         """Set the hooks on the modules."""
-        for path, module in self._modules.items():
+        hooked = self._modules
+        if self._forward.is_plain_run:
+            hooked = {path: hooked[path] for path in ("", *filter(None, self._forward.layers))}
+        for path, module in hooked.items():
             self._of_modules += [
                 module.register_forward_pre_hook(Hook(functools.partial(self._enter, path)), with_kwargs=True),
                 module.register_forward_hook(Hook(self._leave), always_call=True),
@@ -237,6 +245,9 @@ class NetworkWatch:
             return
         self._unhook()
         self._modules = modules
+        self._is_fixed = is_fixed(modules.values())
+        self._dimensions = None
+        self._forward.is_plain_run = False
         self.show()
         watch_compiled(self, modules)
 
@@ -255,6 +266,7 @@ class NetworkWatch:
             return
         if module is self.model and not self._forward.is_running:
             self._follow_modules()
+            self._note_dimensions(args)
             self._backwards.clear()
             if self._groups_of is not None:
                 self._groups = group_ids(self._groups_of(*args, **kwargs))
@@ -265,6 +277,20 @@ class NetworkWatch:
         if self._forward.is_running and not self._forward.is_elsewhere:
             with torch._C.DisableTorchFunction():  # noqa: SLF001
                 self._forward.leave(module, output)
+
+    def _note_dimensions(self, args: tuple[Any, ...]) -> None:
+        """Where inputs have other dimensions than before, all of a forward is looked at again."""
+        dimensions = args[0].ndim if args and isinstance(args[0], Tensor) else None
+        if dimensions != self._dimensions:
+            self._look_plainly(is_plain=False)
+            self._dimensions = dimensions
+
+    def _look_plainly(self, *, is_plain: bool) -> None:
+        """In a network whose forwards are all alike, once one was traced, only its layers need hooks."""
+        if self._forward.is_plain_run != is_plain:
+            self.hide()
+            self._forward.is_plain_run = is_plain
+            self.show()
 
     def _reached(self, _parameter: Tensor) -> None:
         """A backward pass put a gradient where the optimizer will see it."""

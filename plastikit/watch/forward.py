@@ -49,6 +49,8 @@ class Forward:
         self._axes: dict[str, tuple[int, int]] = {}
         """Dimensions and unit axis of each layer in the last forward of the whole network."""
         self._has_other_layouts = any(map(lies_otherwise, model.modules()))
+        self.is_plain_run = False
+        """Whether all that can be known of a forward is known, so that nothing has to be traced."""
 
     @property
     def is_running(self) -> bool:
@@ -86,7 +88,8 @@ class Forward:
             self._calls.clear()
             if self._is_inside:
                 self.forget()
-            self._tracer.turn_on()
+            if not self.is_plain_run:
+                self._tracer.turn_on()
         frame = Frame(path, module, self._is_plain(module), call)
         if frame.is_plain and args and isinstance(args[0], Tensor):
             frame.given = self._hold_input(args[0])
@@ -243,16 +246,17 @@ class Forward:
         is_doubtful = sample_axis is None and self._has_other_layouts
         seen = Seen([held], axis, self._is_inside, inputs or [], function, heads, sample_axis or 0, rows, is_doubtful)
         self.seen[label] = seen
-        if self._is_inside:
+        if self._is_inside and not self.is_plain_run:
             tag = self._tracer.tags.of(output)
             self._tracer.tags.put(output, type(tag)(tag.axis, sources=tag.sources | {label}))
-        else:
+        elif not self._is_inside:
             self._check_units(label, seen)
 
     def _unit_axis(self, layer: Layer, label: str, output: Tensor, *, is_own: bool) -> int | None:
         """The axis of ``output`` that counts units; None, and a word about it, where it cannot be told."""
         produced = self._tracer.tags.of(output).axis
-        if produced is None and not self._is_inside and self._axes.get(label, (0, 0))[0] == output.ndim:
+        is_known = self.is_plain_run or not self._is_inside
+        if produced is None and is_known and self._axes.get(label, (0, 0))[0] == output.ndim:
             produced = self._axes[label][1]
         try:
             axis = unit_axis(layer, output, produced)
@@ -275,7 +279,7 @@ class Forward:
         ends = {
             label
             for label, seen in self.seen.items()
-            if seen.function in SQUASHING and label not in self._consumed and seen.is_of_whole
+            if not self.is_plain_run and seen.function in SQUASHING and label not in self._consumed and seen.is_of_whole
         }
         if self._choice.is_auto and ends < self.seen.keys():
             for label in ends:

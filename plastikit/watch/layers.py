@@ -229,6 +229,19 @@ def _own_name(name: str) -> str:
     return parts[-2] if is_parametrized and parts[-1] != "original0" else parts[-1]
 
 
+def is_fixed(modules: Iterable[nn.Module]) -> bool:
+    """Whether every forward is alike: torch's own modules one after the other, none of which writes over its input."""
+    apart = (nn.RNNBase, nn.RNNCellBase, nn.MultiheadAttention)
+    return all(
+        _is_of_torch(module)
+        and "forward" not in vars(module)
+        and not getattr(module, "inplace", False)
+        and not isinstance(module, apart)
+        and (isinstance(module, nn.Sequential) or not any(module.children()))
+        for module in modules
+    )
+
+
 def _is_of_torch(module: nn.Module) -> bool:
     """Whether its forward is torch's own, so that its type tells all that it calls."""
     return type(module).__module__.startswith("torch.nn.modules.")

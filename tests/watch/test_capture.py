@@ -273,3 +273,42 @@ def test_groups_that_do_not_fit_are_told() -> None:
     sight = watch.sight()
     assert sight.groups == {}
     assert "not measured by group" in sight.problems[0]
+
+
+def test_a_network_whose_forwards_are_alike_is_traced_once() -> None:
+    """Of torch's own modules in a row only the layers are hooked after the first record; what they show is the same."""
+    model = nn.Sequential(nn.Conv1d(2, 5, 1), nn.BatchNorm1d(5), nn.ReLU(), nn.Dropout(0.0), nn.Conv1d(5, 3, 1))
+    watch = _watch(model)
+    all_hooks = _hooks(model)
+    for _ in range(3):
+        inputs = torch.randn(4, 2, 7)
+        model(inputs)
+        expected = functional.relu(functional.batch_norm(model[0](inputs), None, None, training=True))
+        features = watch.sight().features["2"]
+        assert np.allclose(features.numpy(), replay.by_unit(expected, 1), atol=1e-6)
+        watch.forget()
+        assert _hooks(model) == 4 < all_hooks
+    watch.disarm()
+    assert _hooks(model) == 0
+
+
+def test_inputs_of_other_dimensions_are_traced_again() -> None:
+    """The axis may lie elsewhere then."""
+    model = nn.Sequential(nn.BatchNorm1d(5), nn.ReLU())
+    watch = _watch(model)
+    for size, axis in (((4, 5), 1), ((4, 5), 1), ((4, 5, 7), 1), ((4, 5), 1)):
+        output = model(torch.randn(size))
+        assert np.array_equal(watch.sight().features["1"].numpy(), replay.by_unit(output, axis))
+        watch.forget()
+
+
+def test_a_forward_of_ones_own_is_always_traced() -> None:
+    """What it calls may differ from one time to the next."""
+    watch = _watch(model := _Reused())
+    hooks = _hooks(model)
+    for is_deep in (True, False, True):
+        model.is_deep = is_deep
+        model(torch.randn(6, 2))
+        assert len(watch.sight().features) == 2 + is_deep
+        watch.forget()
+        assert _hooks(model) == hooks
