@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from plastikit.probes.columns import absolute_sums, column_sums, wide
+from plastikit.probes.together import add, alike, pooled
 from plastikit.schema import GROUP, LAYER, NETWORK, TAU, UNIT, Definition
-from plastikit.watch.probe import Capture, Needs, Reading, Tier
+from plastikit.watch.probe import Capture, Needs, Reading, Rows, Tier
 
 TAUS: Final = (0.0, 0.001, 0.025, 0.1)
 
@@ -23,8 +26,6 @@ _PITFALLS: Final = (
 )
 _COST: Final = "one pass over the activations"
 _NEVER_NEGATIVE: Final = frozenset({"relu", "relu6", "sigmoid", "hardsigmoid", "softplus"})
-_RUNS: Final = 16
-_LARGE: Final = 2**17
 
 
 def unit_activation(features: Float[Tensor, "sample unit"]) -> Float[Tensor, "unit"]:
@@ -36,7 +37,7 @@ def unit_activation(features: Float[Tensor, "sample unit"]) -> Float[Tensor, "un
     >>> unit_activation(torch.tensor([[0.0, -1.0], [0.0, 3.0]]))
     tensor([0., 2.])
     """
-    return _unit_mean(features.abs())
+    return column_sums([features.abs()])[0] / len(features)
 
 
 def unit_score(features: Float[Tensor, "sample unit"]) -> Float[Tensor, "unit"]:
@@ -68,7 +69,7 @@ def dormant_fraction(features: Float[Tensor, "sample unit"], tau: float = 0.025)
     >>> dormant_fraction(torch.tensor([[0.0, 1.0], [0.0, 3.0]]))
     tensor(0.5000)
     """
-    return _share(*_dormant(unit_activation(features), (tau,)))[0]
+    return dormant_shares(unit_activation(features), (tau,))[0]
 
 
 def group_dormant_intersection(
@@ -176,31 +177,27 @@ class DormantFraction:
         """Measure every layer of the capture; the network's fraction needs all that were computed."""
         if not capture.features:
             return {}
-        activation = {
-            layer: _unit_mean(features)
-            if capture.functions.get(layer) in _NEVER_NEGATIVE
-            else unit_activation(features)
-            for layer, features in capture.features.items()
-        }
-        fractions: dict[str, Tensor] = {}
-        dormant = []
-        for layers in _of_one_width(activation):
-            share = _share(*_dormant(torch.stack([activation[layer] for layer in layers]), self.taus))
-            fractions |= dict(zip(layers, share.unbind(), strict=True))
-            dormant.append(share.sum(dim=0) * activation[layers[0]].numel())
-        reading = {"unit_activation": activation, "dormant_fraction": fractions}
+        reading: dict[str, Rows] = {}
+        shares = []
+        for layers in alike(capture.features, lambda layer: capture.functions.get(layer) in _NEVER_NEGATIVE):
+            features = [capture.features[layer] for layer in layers]
+            is_never_negative = capture.functions.get(layers[0]) in _NEVER_NEGATIVE
+            sums = column_sums(features) if is_never_negative else absolute_sums(features)
+            activation = sums / len(features[0])
+            share = dormant_shares(activation, self.taus)
+            add(reading, "unit_activation", layers, activation)
+            add(reading, "dormant_fraction", layers, share)
+            shares.append((share, activation.shape[1]))
         if not capture.unreadable:
-            units = sum(means.numel() for means in activation.values())
-            whole = dormant[0] if len(dormant) == 1 else torch.stack(dormant).sum(dim=0)
-            reading["network_dormant_fraction"] = {capture.network: whole / units}
-        if capture.groups:
-            rows = {
-                layer: _by_group(capture.features[layer], groups, self.taus) for layer, groups in capture.groups.items()
-            }
-            reading["group_dormant_fraction"] = {layer: row.fractions for layer, row in rows.items()}
-            reading["group_dormant_intersection"] = {layer: row.intersection for layer, row in rows.items()}
-            reading["group_dormant_union"] = {layer: row.union for layer, row in rows.items()}
-        return reading
+            add(reading, "network_dormant_fraction", (capture.network,), pooled(shares))
+        by_group = {layer: _by_group(capture.features[layer], ids, self.taus) for layer, ids in capture.groups.items()}
+        if not by_group:
+            return reading
+        return reading | {
+            "group_dormant_fraction": {layer: row.fractions for layer, row in by_group.items()},
+            "group_dormant_intersection": {layer: row.intersection for layer, row in by_group.items()},
+            "group_dormant_union": {layer: row.union for layer, row in by_group.items()},
+        }
 
 
 class _ByGroup(NamedTuple):
@@ -214,10 +211,10 @@ def _by_group(features: Tensor, groups: Int[Tensor, "sample"], taus: Sequence[fl
     counts = torch.bincount(groups, minlength=1).tolist()
     of_groups = features[groups.argsort(stable=True)].split(counts)
     present = [group for group, count in enumerate(counts) if count]
-    wide = _wide(features.dtype)
-    fractions = torch.full((len(counts), len(taus)), torch.nan, dtype=wide, device=features.device)
+    dtype = wide(features.dtype)
+    fractions = torch.full((len(counts), len(taus)), torch.nan, dtype=dtype, device=features.device)
     if not present:
-        nothing = torch.full((len(taus),), torch.nan, dtype=wide, device=features.device)
+        nothing = torch.full((len(taus),), torch.nan, dtype=dtype, device=features.device)
         return _ByGroup(fractions, nothing, nothing)
     dormant, mean = _dormant(torch.stack([unit_activation(of_groups[group]) for group in present]), taus)
     fractions[present] = _share(dormant, mean)
@@ -225,38 +222,31 @@ def _by_group(features: Tensor, groups: Int[Tensor, "sample"], taus: Sequence[fl
     return _ByGroup(fractions, _share(dormant.all(dim=0), worst), _share(dormant.any(dim=0), worst))
 
 
-def _dormant(activation: Float[Tensor, "*row unit"], taus: Sequence[float]) -> tuple[Tensor, Tensor]:
-    """Which units are dormant at each threshold, [*row, unit, tau]; and the mean activation, [*row, 1]."""
-    mean = activation.mean(dim=-1, keepdim=True)
-    limits = mean * torch.tensor(taus, dtype=activation.dtype, device=activation.device)
-    return activation.unsqueeze(-1) <= limits.unsqueeze(-2), mean
+def dormant_shares(scores: Float[Tensor, "*row unit"], taus: Sequence[float]) -> Float[Tensor, "*row tau"]:
+    """Share of units whose score is at most each of ``taus`` of the mean over their row; NaN where that is not finite.
+
+    >>> dormant_shares(torch.tensor([0.0, 1.0, 2.0, 5.0]), (0.0, 0.5))
+    tensor([0.2500, 0.5000])
+    """
+    return _share(*_dormant(scores, taus))
 
 
-def _share(dormant: Bool[Tensor, "*row unit tau"], mean: Float[Tensor, "*row 1"]) -> Float[Tensor, "*row tau"]:
-    # The difference is 0, and NaN where the mean is not finite.
-    return dormant.sum(dim=-2, dtype=mean.dtype) / dormant.shape[-2] + (mean - mean)
+def _dormant(scores: Float[Tensor, "*row unit"], taus: Sequence[float]) -> tuple[Tensor, Tensor]:
+    """Which units are dormant at each threshold, [*row, tau, unit]; and the mean score, [*row, 1]."""
+    rows = scores.unsqueeze(-2)
+    mean = rows.mean(dim=-1, keepdim=True)
+    return rows <= mean * _thresholds(tuple(taus), scores.dtype, scores.device), mean.squeeze(-1)
 
 
-def _of_one_width(activation: Mapping[str, Tensor]) -> Iterable[list[str]]:
-    """The layers that can be measured as one tensor."""
-    alike: dict[tuple[object, ...], list[str]] = {}
-    for layer, means in activation.items():
-        alike.setdefault((means.numel(), means.dtype, means.device), []).append(layer)
-    return alike.values()
+def _share(dormant: Bool[Tensor, "*row tau unit"], mean: Float[Tensor, "*row 1"]) -> Float[Tensor, "*row tau"]:
+    # What is added is 0, and NaN where the mean is not finite.
+    return torch.add(dormant.mean(dim=-1, dtype=mean.dtype), mean, alpha=0)
 
 
-def _unit_mean(magnitudes: Float[Tensor, "sample unit"]) -> Float[Tensor, "unit"]:
-    samples, units = magnitudes.shape
-    wide = _wide(magnitudes.dtype)
-    if samples % _RUNS or samples * units < _LARGE:
-        return magnitudes.sum(dim=0, dtype=wide) / samples
-    # Each core adds up the rows that it holds in its cache; summing all rows at once would fetch half from the other.
-    runs: Tensor = magnitudes.unflatten(0, (_RUNS, -1))
-    return runs.sum(dim=1, dtype=wide).sum(dim=0) / samples
-
-
-def _wide(dtype: torch.dtype) -> torch.dtype:
-    return torch.promote_types(dtype, torch.float32)
+@lru_cache(maxsize=16)
+def _thresholds(taus: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Float[Tensor, "tau 1"]:
+    with torch.inference_mode(mode=False):
+        return torch.tensor(taus, dtype=dtype, device=device).unsqueeze(-1)
 
 
 def _fraction(variable: str, long_name: str, dims: tuple[str, ...], description: str) -> Definition:

@@ -1,140 +1,178 @@
-"""The entries of several tensors side by side in one buffer: one operation then serves them all."""
+"""The entries of parameters as rows that one operation measures at once: a call for each small tensor adds up."""
 
 from __future__ import annotations
 
+import functools
 import math
 import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Final
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 ROW: Final = 512
-"""Entries of a row; each tensor begins on a row of its own, and zeros fill its last one up."""
-MOST: Final = 1 << 22
-"""Entries that a buffer has room for; with more of them, a call for each tensor no longer counts."""
+"""Entries of a row where tensors share a block; each begins on a row of its own, and zeros fill its last one up."""
+SMALL: Final = 1 << 14
+"""Entries from which on a tensor is a block of its own, measured where it lies."""
+MOST: Final = 1 << 20
+"""Entries that a shared block has room for."""
 
-_FULL: Final = frozenset({torch.float32, torch.float64})
 _LAYOUTS: Final = 32
+_HOST: Final = torch.device("cpu")
 _WIDE: Final = {
     torch.float16: torch.float32,
     torch.bfloat16: torch.float32,
     torch.float32: torch.float32,
     torch.float64: torch.float64,
 }
-_HOST: Final = torch.device("cpu")
 
 
-class Entries:
-    """Room for tensors of given shapes, [row, entry]; made once, and shared by all that are of these shapes.
+def in_order(tensors: Mapping[str, Tensor], weights: Collection[str]) -> list[str]:
+    """The names, those of weights first, and small tensors side by side."""
 
-    What is measured of the tensors is [tensor], in double precision.
-    """
+    def place(name: str) -> int:
+        is_small = tensors[name].numel() < SMALL
+        return int(is_small) if name in weights else 3 - is_small
 
-    def __init__(self, shapes: Sequence[torch.Size], space: _Space) -> None:
+    return sorted(tensors, key=place)
+
+
+class Blocks:
+    """Tensors in order, cut into blocks of rows, [row, entry]: one for all that are small, one for each other."""
+
+    def __init__(self, tensors: Sequence[Tensor], *others: Sequence[Tensor]) -> None:
+        """``others`` are tensors of the same shapes that are to be cut alike."""
+        small = [place for place, tensor in enumerate(tensors) if tensor.numel() < SMALL]
+        self._shared = slice(small[0], small[-1] + 1) if small else slice(0, 0)
+        run = [tensor for each in (tensors, *others) for tensor in each[self._shared]]
+        wide = {_WIDE.get(tensor.dtype) for tensor in run}
+        self._room: _Room | None = None
+        if len(wide) == 1 and len(small) == self._shared.stop - self._shared.start and all(map(_is_plain, run)):
+            self._room = _room(tuple(tensor.shape for tensor in tensors[self._shared]), wide.pop())
+        rows = [1] * len(tensors)
+        if self._room is not None:
+            rows[self._shared] = self._room.rows
+        self._rows = tuple(rows)
+
+    def of(self, tensors: Sequence[Tensor], *, side: int = 0) -> Iterator[Float[Tensor, "row entry"]]:
+        """The blocks of ``tensors``; a shared one stays until another of the same side takes its place."""
+        place = 0
+        while place < len(tensors):
+            if place == self._shared.start and self._room is not None:
+                yield self._room.filled(tensors[self._shared], side)
+                place = self._shared.stop
+            else:
+                tensor = tensors[place]
+                yield tensor.to(torch.promote_types(tensor.dtype, torch.float32)).reshape(1, -1)
+                place += 1
+
+    def sums(self, of_rows: Sequence[Float[Tensor, "row"]]) -> Float[Tensor, "tensor"]:
+        """Sums over the rows of each tensor, from what was measured of each block."""
+        values = _joined(of_rows)
+        if self._room is None:
+            return values
+        return torch.segment_reduce(values, "sum", lengths=_lengths(self._rows), unsafe=True)
+
+    def norms(self, of_rows: Sequence[Float[Tensor, "row"]]) -> Float[Tensor, "tensor"]:
+        """The norm of each tensor, from the norms of its rows."""
+        values = _joined(of_rows)
+        if self._room is None:
+            return values
+        squares = values.to(torch.float64).square_()
+        return torch.segment_reduce(squares, "sum", lengths=_lengths(self._rows), unsafe=True).sqrt_()
+
+    def largest(self, of_rows: Sequence[Float[Tensor, "row"]]) -> Float[Tensor, "tensor"]:
+        """The largest over the rows of each tensor."""
+        values = _joined(of_rows)
+        if self._room is None:
+            return values
+        return torch.segment_reduce(values, "max", lengths=_lengths(self._rows), unsafe=True)
+
+
+class _Room:
+    """Where small tensors of given shapes lie side by side, one time for each side of a difference."""
+
+    def __init__(self, shapes: Sequence[torch.Size], dtype: torch.dtype) -> None:
         sizes = [math.prod(shape) for shape in shapes]
-        rows = [-(-size // ROW) for size in sizes]
-        self.sizes = torch.tensor(sizes, dtype=torch.float64)
-        self.roots = self.sizes.sqrt()
-        self.rows = torch.tensor(rows)
-        self.starts = [sum(rows[:place]) * ROW for place in range(len(rows))]
-        self.buffer = space.memory[: sum(rows) * ROW].view(-1, ROW)
-        self._space = space
-        flat = self.buffer.view(-1)
-        self._views = [
-            flat[start : start + size].view(shape)
-            for start, size, shape in zip(self.starts, sizes, shapes, strict=True)
-        ]
+        self.rows = [-(-size // ROW) for size in sizes]
+        self._sides = []
+        for _ in range(2):
+            # Memory of a mode without gradients could not be written to outside of it.
+            with torch.inference_mode(mode=False):
+                block = torch.zeros(sum(self.rows), ROW, dtype=dtype)
+                views, start = [], 0
+                for shape, size, rows in zip(shapes, sizes, self.rows, strict=True):
+                    views.append(block.view(-1)[start : start + size].view(shape))
+                    start += rows * ROW
+            self._sides.append((block, views))
 
-    def load(self, tensors: Sequence[Tensor]) -> None:
-        """Copy them in."""
-        if self._space.holds is not self:
-            # What others left where the rows are filled up.
-            self.buffer.zero_()
-            self._space.holds = self
-        torch._foreach_copy_(self._views, tensors)  # noqa: SLF001  as torch's optimizers do; it has no public name
-
-    def subtract(self, tensors: Sequence[Tensor]) -> None:
-        """Take them from what was loaded."""
-        torch._foreach_sub_(self._views, tensors)  # noqa: SLF001
-
-    def spoil(self) -> None:
-        """The buffer was written to, its filling included."""
-        self._space.holds = None
-
-    def squares(self) -> Float[Tensor, "tensor"]:
-        """Sums of squared entries; the entries of each row are summed in the buffer's precision."""
-        return self.sums(torch.linalg.vector_norm(self.buffer, dim=1).to(torch.float64).square_())
-
-    def totals(self) -> Float[Tensor, "tensor"]:
-        """Sums of entries."""
-        return self.sums(self.buffer.sum(dim=1).to(torch.float64))
-
-    def largest(self) -> Float[Tensor, "tensor"]:
-        """Largest entries; of those at least 0."""
-        return torch.segment_reduce(self.buffer.amax(dim=1), "max", lengths=self.rows, unsafe=True)
-
-    def sums(self, of_rows: Float[Tensor, "row"]) -> Float[Tensor, "tensor"]:
-        """Sums over the rows of each tensor."""
-        return torch.segment_reduce(of_rows, "sum", lengths=self.rows, unsafe=True)
+    def filled(self, tensors: Sequence[Tensor], side: int) -> Float[Tensor, "row entry"]:
+        block, views = self._sides[side]
+        torch._foreach_copy_(views, tensors)
+        return block
 
 
-class _Space:
-    """Memory for entries of one precision, and whose they are."""
-
-    def __init__(self, size: int, dtype: torch.dtype) -> None:
-        # Memory of a mode without gradients could not be written to outside of it.
-        with torch.inference_mode(mode=False):
-            self.memory = torch.zeros(size, dtype=dtype)
-        self.holds: Entries | None = None
-        self.layouts: dict[tuple[torch.Size, ...], Entries] = {}
-
-
-class _Spaces(threading.local):
-    """One memory for each precision: what is measured one after the other shares it."""
+class _Rooms(threading.local):
+    """Those of one thread: what is measured one after the other shares them."""
 
     def __init__(self) -> None:
-        self.known: dict[tuple[torch.dtype, int], _Space] = {}
+        self.known: dict[tuple[torch.dtype, tuple[torch.Size, ...]], _Room] = {}
 
 
-_spaces: Final = _Spaces()
+_rooms: Final = _Rooms()
 
 
-def entries_of(tensors: Sequence[Tensor], *others: Sequence[Tensor], place: int = 0) -> Entries | None:
-    """Room for ``tensors``, into which ``others`` of their shapes may be loaded too.
-
-    None where one buffer does not serve: too many entries, another device than the host, whole or complex numbers, or
-    some that need more precision than others. ``place`` tells rooms that are used at the same time.
-    """
-    dtypes = {tensor.dtype for each in (tensors, *others) for tensor in each}
-    wide = {_WIDE.get(dtype) for dtype in dtypes}
-    if len(wide) != 1 or any(
-        tensor.device != _HOST or tensor.layout is not torch.strided for each in (tensors, *others) for tensor in each
-    ):
-        return None
-    dtype = wide.pop()
+def _room(shapes: tuple[torch.Size, ...], dtype: torch.dtype | None) -> _Room | None:
+    """None where the shapes need more of it than there is."""
     if dtype is None:
         return None
-    shapes = tuple(tensor.shape for tensor in tensors)
-    space = _spaces.known.get((dtype, place))
-    known = None if space is None else space.layouts.get(shapes)
-    return known or _made(shapes, dtype, place)
+    room = _rooms.known.get((dtype, shapes))
+    if room is None:
+        if sum(-(-math.prod(shape) // ROW) for shape in shapes) * ROW > MOST:
+            return None
+        if len(_rooms.known) >= _LAYOUTS:
+            _rooms.known.clear()
+        room = _rooms.known[dtype, shapes] = _Room(shapes, dtype)
+    return room
 
 
-def _made(shapes: tuple[torch.Size, ...], dtype: torch.dtype, place: int) -> Entries | None:
-    needed = sum(-(-math.prod(shape) // ROW) for shape in shapes) * ROW
-    if needed > MOST:
-        return None
-    space = _spaces.known.get((dtype, place))
-    if space is None or len(space.memory) < needed or len(space.layouts) >= _LAYOUTS:
-        size = needed if space is None else max(needed, len(space.memory))
-        space = _spaces.known[dtype, place] = _Space(size, dtype)
+def _is_plain(tensor: Tensor) -> bool:
+    """Whether its entries can be copied on the host, and nothing follows them."""
+    return (
+        tensor.device == _HOST
+        and tensor.layout is torch.strided
+        and type(tensor) in {Tensor, nn.Parameter}
+        and not tensor.requires_grad
+    )
+
+
+def _joined(values: Sequence[Tensor]) -> Tensor:
+    """One vector, on the device of the first."""
+    if len(values) == 1:
+        return values[0]
+    device = values[0].device
+    return torch.cat([value if value.device == device else value.to(device) for value in values])
+
+
+def counts(tensors: Sequence[Tensor], *, like: Tensor) -> tuple[Float[Tensor, "tensor"], Float[Tensor, "tensor"]]:
+    """How many entries each has, and the roots of that."""
+    return _counts(tuple(tensor.numel() for tensor in tensors), like.dtype, like.device)
+
+
+@functools.lru_cache(maxsize=64)
+def _counts(sizes: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
     with torch.inference_mode(mode=False):
-        entries = space.layouts[shapes] = Entries(shapes, space)
-    return entries
+        counted = torch.tensor(sizes, dtype=dtype, device=device)
+        return counted, counted.sqrt()
+
+
+@functools.lru_cache(maxsize=64)
+def _lengths(rows: tuple[int, ...]) -> Tensor:
+    with torch.inference_mode(mode=False):
+        return torch.tensor(rows)
 
 
 class Remembered:
@@ -150,54 +188,35 @@ class Remembered:
         """What ``measure`` gives for ``tensors``; from the last time where they are the same, and not written to."""
         known, value = self._known.get(network, ([], torch.empty(0)))
         if len(known) == len(tensors) and all(
-            seen() is tensor and version == tensor._version  # noqa: SLF001  torch's own count of writes
+            seen() is tensor and version == tensor._version
             for (seen, version), tensor in zip(known, tensors, strict=True)
         ):
             return value
         value = measure(tensors)
         if not any(tensor.is_inference() for tensor in tensors):
-            self._known[network] = [(weakref.ref(tensor), tensor._version) for tensor in tensors], value  # noqa: SLF001
+            self._known[network] = [(weakref.ref(tensor), tensor._version) for tensor in tensors], value
         return value
 
 
-def norms(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
-    """The Frobenius norm of each, where they do not share a buffer."""
-    if all(tensor.dtype in _FULL for tensor in tensors):
-        found: Sequence[Tensor] = torch._foreach_norm(tensors)  # noqa: SLF001
-        return found
-    return [torch.linalg.vector_norm(tensor, dtype=wide(tensor)) for tensor in tensors]
+def norms(tensors: Sequence[Tensor]) -> Float[Tensor, "tensor"]:
+    """The Frobenius norm of each."""
+    blocks = Blocks(tensors)
+    return blocks.norms([torch.linalg.vector_norm(block, dim=1) for block in blocks.of(tensors)])
 
 
-def sums(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
-    """The sum of absolute values of each; twice as fast as the norm of that order."""
-    return [tensor.abs().sum(dtype=None if tensor.dtype in _FULL else wide(tensor)) for tensor in tensors]
+def norm(tensor: Tensor) -> Float[Tensor, ""]:
+    """The Frobenius norm."""
+    return torch.linalg.vector_norm(tensor.to(wide(tensor)))
 
 
-def distances(these: Sequence[Tensor], those: Sequence[Tensor]) -> Sequence[Tensor]:
-    """One at a time: differences of all at once can be more than the device has room for."""
-    if all(tensor.dtype in _FULL for tensor in (*these, *those)):
-        return [torch.linalg.vector_norm(this - that) for this, that in zip(these, those, strict=True)]
-    return [
-        torch.linalg.vector_norm(modulus(this.to(wide(this)) - that.to(wide(that))))
-        for this, that in zip(these, those, strict=True)
-    ]
-
-
-def vector(values: Sequence[Tensor]) -> Float[Tensor, "tensor"]:
-    """One value of each tensor, on the device of the first."""
-    if len({value.device for value in values}) > 1:
-        values = [value.to(values[0].device) for value in values]
-    return torch.stack(list(values))
+def distance(this: Tensor, that: Tensor) -> Float[Tensor, ""]:
+    """The Frobenius norm of the difference."""
+    return torch.linalg.vector_norm(this.to(wide(this)) - that.to(wide(that)))
 
 
 def over(part: Tensor, whole: Tensor) -> Tensor:
     """The ratio; NaN where the whole is 0."""
     return part / whole.masked_fill(whole == 0, torch.nan)
-
-
-def modulus(tensor: Tensor) -> Tensor:
-    """The modulus of complex entries."""
-    return tensor.abs() if tensor.is_complex() else tensor
 
 
 def wide(tensor: Tensor) -> torch.dtype:

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from plastikit.probes.entries import entries_of, norms, vector, wide
+from plastikit.probes.entries import Blocks, counts, in_order, norm, wide
 from plastikit.schema import NETWORK, PARAMETER, Definition
 from plastikit.watch.probe import Capture, Needs, Reading, Rows, Tier
 
@@ -27,7 +27,7 @@ def gradient_norm(gradient: Float[Tensor, "..."]) -> Float[Tensor, ""]:
     >>> gradient_norm(torch.tensor([3.0, -4.0]))
     tensor(5.)
     """
-    return norms([_stored(gradient)])[0]
+    return norm(_stored(gradient))
 
 
 def gradient_rms(gradient: Float[Tensor, "..."]) -> Float[Tensor, ""]:
@@ -52,8 +52,8 @@ def gradient_max(gradient: Float[Tensor, "..."]) -> Float[Tensor, ""]:
     """
     if not gradient.numel():
         return _nan(gradient)
-    (lowest,), (highest,) = _extremes([_stored(gradient)])
-    return torch.maximum(highest, -lowest).to(wide(highest))
+    stored = _stored(gradient)
+    return stored.to(wide(stored)).abs().amax()
 
 
 def gradient_zero_fraction(gradient: Float[Tensor, "..."]) -> Float[Tensor, ""]:
@@ -115,20 +115,21 @@ class GradientNorm:
         }
         if not gradients:
             return {}
-        names, tensors = tuple(gradients), list(gradients.values())
-        norm, largest, filled = _measured(tensors)
-        sizes = torch.tensor([gradient.numel() for gradient in tensors], dtype=norm.dtype, device=norm.device)
+        names = in_order(gradients, capture.weights)
+        tensors = [gradients[name] for name in names]
+        size, largest, filled = _measured([_stored(gradient) for gradient in tensors])
+        sizes, roots = counts(tensors, like=size)
         zeros = sizes - filled
         reading = {
-            "gradient_norm": Rows(names, norm),
-            "gradient_rms": Rows(names, norm / sizes.sqrt()),
+            "gradient_norm": Rows(names, size),
+            "gradient_rms": Rows(names, size / roots),
             "gradient_max": Rows(names, largest),
             "gradient_zero_fraction": Rows(names, zeros / sizes),
         }
         if capture.weights - capture.gradients.keys():
             return reading
         network, of_all = (capture.network,), sum(gradient.numel() for gradient in tensors)
-        whole = torch.linalg.vector_norm(norm, dim=0, keepdim=True)
+        whole = torch.linalg.vector_norm(size, dim=0, keepdim=True)
         return reading | {
             "network_gradient_norm": Rows(network, whole),
             "network_gradient_rms": Rows(network, whole / of_all**0.5),
@@ -139,30 +140,22 @@ class GradientNorm:
 
 def _measured(gradients: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
     """Norms, largest absolute entries, and counts of entries that are not 0."""
-    entries = entries_of(gradients)
-    if entries is not None:
-        entries.load(gradients)
-        norm = entries.squares().sqrt_()
-        entries.buffer.abs_()
-        largest = entries.largest()
-        entries.buffer.ne_(0)
-        return norm, largest, entries.totals()
-    stored = [_stored(gradient) for gradient in gradients]
-    lowest, highest = _extremes(stored)
-    counts = [torch.count_nonzero(tensor) for tensor in stored]
-    return vector(norms(stored)), torch.maximum(vector(highest), -vector(lowest)), vector(counts)
+    blocks = Blocks(gradients)
+    sizes, extremes, filled = [], [], []
+    for block in blocks.of(gradients):
+        sizes.append(torch.linalg.vector_norm(block, dim=1))
+        absolute = block.abs()
+        extremes.append(absolute.amax(dim=1))
+        filled.append(absolute.ne_(0).sum(dim=1))
+    return blocks.norms(sizes), blocks.largest(extremes), blocks.sums(filled)
 
 
 def _stored(gradient: Tensor) -> Tensor:
-    """The entries that a sparse gradient stores, each once; the modulus of complex ones."""
+    """The entries that a sparse gradient stores, each once, a 0 where it stores none; the moduli of complex ones."""
     stored = gradient.coalesce().values() if gradient.is_sparse else gradient
+    if not stored.numel():
+        stored = stored.new_zeros(1)
     return stored.abs() if stored.is_complex() else stored
-
-
-def _extremes(tensors: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-    # A sparse gradient may store nothing: all of its entries are 0 then.
-    pairs = [torch.aminmax(tensor if tensor.numel() else tensor.new_zeros(1)) for tensor in tensors]
-    return [lowest for lowest, _ in pairs], [highest for _, highest in pairs]
 
 
 def _nan(gradient: Tensor) -> Tensor:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from plastikit.probes.columns import absolute_sums, column_sums
+from plastikit.probes.dormancy import dormant_shares
+from plastikit.probes.together import add, alike, pooled
 from plastikit.schema import LAYER, NETWORK, UNIT, Definition
-from plastikit.watch.probe import Capture, Needs, Reading, Tier
+from plastikit.watch.probe import Capture, Needs, Reading, Rows, Tier
 
 TAU: Final = 0.01
 
@@ -21,8 +23,6 @@ _PITFALLS: Final = (
     "gradient, at the pre-activation it has none: compare one kind only. A small batch overcounts"
 )
 _COST: Final = "one pass over the gradients of the activations, which the backward pass makes anyway"
-_RUNS: Final = 16
-_LARGE: Final = 2**17
 
 
 def unit_gradient(gradients: Float[Tensor, "sample unit"]) -> Float[Tensor, "unit"]:
@@ -38,14 +38,7 @@ def unit_gradient(gradients: Float[Tensor, "sample unit"]) -> Float[Tensor, "uni
     >>> unit_gradient(torch.tensor([[0.5, -1.0], [-0.5, 3.0]]))
     tensor([0.5000, 2.0000])
     """
-    magnitudes = gradients.abs()
-    samples, units = magnitudes.shape
-    wide = torch.promote_types(magnitudes.dtype, torch.float32)
-    if samples % _RUNS or samples * units < _LARGE:
-        return magnitudes.sum(dim=0, dtype=wide) / samples
-    # Each core adds up the rows that it holds in its cache; summing all rows at once would fetch half from the other.
-    runs: Tensor = magnitudes.unflatten(0, (_RUNS, -1))
-    return runs.sum(dim=1, dtype=wide).sum(dim=0) / samples
+    return column_sums([gradients.abs()])[0] / len(gradients)
 
 
 def grama_dormant_fraction(gradients: Float[Tensor, "sample unit"], tau: float = TAU) -> Float[Tensor, ""]:
@@ -60,7 +53,7 @@ def grama_dormant_fraction(gradients: Float[Tensor, "sample unit"], tau: float =
     >>> grama_dormant_fraction(torch.tensor([[0.0, -1.0], [0.0, 3.0]]))
     tensor(0.5000)
     """
-    return _dormant_share(unit_gradient(gradients), tau)
+    return dormant_shares(unit_gradient(gradients), (tau,))[0]
 
 
 @dataclass(frozen=True)
@@ -116,18 +109,16 @@ class GradientDormancy:
         gradients = capture.feature_gradients if self.at == "activation" else capture.pre_gradients
         if not gradients:
             return {}
-        score = {layer: unit_gradient(gradient) for layer, gradient in gradients.items()}
-        fractions: dict[str, Tensor] = {}
-        dormant = []
-        for layers in _of_one_width(score):
-            share = _dormant_share(torch.stack([score[layer] for layer in layers]), self.tau)
-            fractions |= dict(zip(layers, share.unbind(), strict=True))
-            dormant.append(share.sum() * score[layers[0]].numel())
-        reading = {"unit_gradient": score, "grama_dormant_fraction": fractions}
+        reading: dict[str, Rows] = {}
+        shares = []
+        for layers in alike(gradients):
+            score = absolute_sums([gradients[layer] for layer in layers]) / len(gradients[layers[0]])
+            share = dormant_shares(score, (self.tau,))[:, 0]
+            add(reading, "unit_gradient", layers, score)
+            add(reading, "grama_dormant_fraction", layers, share)
+            shares.append((share, score.shape[1]))
         if not capture.unreadable and not capture.features.keys() - gradients.keys():
-            units = sum(means.numel() for means in score.values())
-            whole = dormant[0] if len(dormant) == 1 else torch.stack(dormant).sum()
-            reading["network_grama_dormant_fraction"] = {capture.network: whole / units}
+            add(reading, "network_grama_dormant_fraction", (capture.network,), pooled(shares))
         return reading
 
     def _fraction(self, variable: str, long_name: str, dim: str, description: str) -> Definition:
@@ -144,18 +135,3 @@ class GradientDormancy:
             cost=_COST,
             parameters={"tau": self.tau, "at": self.at},
         )
-
-
-def _dormant_share(score: Float[Tensor, "*row unit"], tau: float) -> Float[Tensor, "*row"]:
-    mean = score.mean(dim=-1, keepdim=True)
-    share = (score <= mean * tau).sum(dim=-1, dtype=mean.dtype) / score.shape[-1]
-    # The difference is 0, and NaN where the mean is not finite.
-    return share + (mean - mean).squeeze(-1)
-
-
-def _of_one_width(score: Mapping[str, Tensor]) -> Iterable[list[str]]:
-    """The layers that can be measured as one tensor."""
-    alike: dict[tuple[object, ...], list[str]] = {}
-    for layer, means in score.items():
-        alike.setdefault((means.numel(), means.dtype, means.device), []).append(layer)
-    return alike.values()

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from plastikit.probes.entries import distances, entries_of, modulus, norms, over, vector
+from plastikit.probes.entries import Blocks, distance, in_order, norm, over
 from plastikit.schema import NETWORK, PARAMETER, Definition
 from plastikit.watch.probe import Capture, Needs, Reading, Rows, Tier
 
@@ -23,7 +23,7 @@ def update_to_weight_ratio(before: Float[Tensor, "..."], after: Float[Tensor, ".
     >>> update_to_weight_ratio(torch.tensor([3.0, 4.0]), torch.tensor([3.0, 4.5]))
     tensor(0.1000)
     """
-    return over(distances([after], [before])[0], norms([modulus(before)])[0])
+    return over(distance(after, before), norm(before))
 
 
 def effective_learning_rate(weight: Float[Tensor, "..."], learning_rate: float | Tensor) -> Float[Tensor, ""]:
@@ -40,8 +40,8 @@ def effective_learning_rate(weight: Float[Tensor, "..."], learning_rate: float |
     >>> effective_learning_rate(torch.tensor([3.0, 4.0]), 0.1)
     tensor(0.0040)
     """
-    norm = norms([modulus(weight)])[0]
-    return over(torch.as_tensor(learning_rate, device=norm.device), norm.square())
+    size = norm(weight)
+    return over(torch.as_tensor(learning_rate, device=size.device), size.square())
 
 
 @dataclass(frozen=True)
@@ -97,15 +97,13 @@ class UpdateRatio:
 
     def __call__(self, capture: Capture) -> Reading:
         """Compare every parameter with itself before the update; the network's value needs all of its weights."""
-        pairs = {
-            name: (capture.parameters[name], after)
-            for name, after in capture.updated.items()
-            if after.numel() and name in capture.parameters
-        }
-        names = sorted(pairs, key=lambda name: name not in capture.weights)
+        updated = {name: after for name, after in capture.updated.items() if after.numel()}
+        names = in_order(
+            {name: after for name, after in updated.items() if name in capture.parameters}, capture.weights
+        )
         if not names:
             return {}
-        before, after = ([pairs[name][side] for name in names] for side in (0, 1))
+        before, after = [capture.parameters[name] for name in names], [updated[name] for name in names]
         update, weight = _measured(before, after)
         reading = {"update_to_weight_ratio": Rows(names, over(update, weight))}
         count = sum(1 for name in names if name in capture.weights)
@@ -122,13 +120,12 @@ class UpdateRatio:
 
 def _measured(before: Sequence[Tensor], after: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """Norms of the changes, and norms before them."""
-    entries = entries_of(before, after)
-    if entries is None:
-        return vector(distances(after, before)), vector(norms([modulus(tensor) for tensor in before]))
-    entries.load(before)
-    weight = entries.squares().sqrt_()
-    entries.subtract(after)
-    return entries.squares().sqrt_(), weight
+    blocks = Blocks(before, after)
+    updates, weights = [], []
+    for old, new in zip(blocks.of(before), blocks.of(after, side=1), strict=True):
+        weights.append(torch.linalg.vector_norm(old, dim=1))
+        updates.append(torch.linalg.vector_norm(new - old, dim=1))
+    return blocks.norms(updates), blocks.norms(weights)
 
 
 def _rates(values: Sequence[float | Tensor], *, like: Tensor) -> Float[Tensor, "parameter"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -9,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from plastikit.probes.entries import Remembered, distances, entries_of, modulus, norms, over, sums, vector
+from plastikit.probes.entries import Blocks, Remembered, counts, distance, in_order, norm, norms, over, wide
 from plastikit.schema import NETWORK, PARAMETER, Definition
 from plastikit.watch.probe import Capture, Needs, Reading, Rows, Tier
 
@@ -26,7 +27,7 @@ def weight_norm(parameter: Float[Tensor, "..."]) -> Float[Tensor, ""]:
     >>> weight_norm(torch.tensor([[3.0, 4.0]]))
     tensor(5.)
     """
-    return norms([modulus(parameter)])[0]
+    return norm(parameter)
 
 
 def weight_rms(parameter: Float[Tensor, "..."]) -> Float[Tensor, ""]:
@@ -48,7 +49,7 @@ def weight_mean_absolute(parameter: Float[Tensor, "..."]) -> Float[Tensor, ""]:
     >>> weight_mean_absolute(torch.tensor([[3.0, -1.0]]))
     tensor(2.)
     """
-    return sums([modulus(parameter)])[0] / parameter.numel() if parameter.numel() else _nan(parameter)
+    return parameter.to(wide(parameter)).abs().sum() / parameter.numel() if parameter.numel() else _nan(parameter)
 
 
 def distance_from_init(parameter: Float[Tensor, "..."], initial: Float[Tensor, "..."]) -> Float[Tensor, ""]:
@@ -59,7 +60,7 @@ def distance_from_init(parameter: Float[Tensor, "..."], initial: Float[Tensor, "
     >>> distance_from_init(torch.tensor([1.0, 1.0]), torch.tensor([1.0, 0.0]))
     tensor(1.)
     """
-    return distances([parameter], [initial])[0]
+    return distance(parameter, initial)
 
 
 def relative_distance_from_init(parameter: Float[Tensor, "..."], initial: Float[Tensor, "..."]) -> Float[Tensor, ""]:
@@ -136,67 +137,54 @@ class WeightNorm:
     def __call__(self, capture: Capture) -> Reading:
         """Measure every parameter that has entries; the network's values need all of its weights."""
         parameters = {name: parameter for name, parameter in capture.parameters.items() if parameter.numel()}
-        names = sorted(parameters, key=lambda name: name not in capture.weights)
+        names = in_order(parameters, capture.weights)
         if not names:
             return {}
         count = sum(1 for name in names if name in capture.weights)
         is_whole = bool(count) and capture.weights <= capture.parameters.keys()
-        tensors = [parameters[name] for name in names]
-        norm, total = _sizes(tensors)
-        entries = torch.tensor([tensor.numel() for tensor in tensors], dtype=norm.dtype, device=norm.device)
+        began = [name for name in names if name in capture.initial]
+        tensors, initial = [parameters[name] for name in names], [capture.initial[name] for name in began]
+        size, total, way = _measured(tensors, initial if began == names else None)
+        if began and began != names:
+            _, _, way = _measured([parameters[name] for name in began], initial)
+        entries, roots = counts(tensors, like=size)
         reading = {
-            "weight_norm": Rows(names, norm),
-            "weight_rms": Rows(names, norm / entries.sqrt()),
+            "weight_norm": Rows(names, size),
+            "weight_rms": Rows(names, size / roots),
             "weight_mean_absolute": Rows(names, total / entries),
         }
         if is_whole:
             network, of_all = (capture.network,), sum(tensor.numel() for tensor in tensors[:count])
-            whole = torch.linalg.vector_norm(norm[:count], dim=0, keepdim=True)
+            whole = torch.linalg.vector_norm(size[:count], dim=0, keepdim=True)
             reading["network_weight_norm"] = Rows(network, whole)
             reading["network_weight_rms"] = Rows(network, whole / of_all**0.5)
             reading["network_weight_mean_absolute"] = Rows(network, total[:count].sum(dim=0, keepdim=True) / of_all)
-        began = [name for name in names if name in capture.initial]
-        if not began:
+        if way is None:
             return reading
-        initial = [capture.initial[name] for name in began]
-        distance = _distances([parameters[name] for name in began], initial)
-        origin = self._origins.of(capture.network, initial, _norms)
-        reading["distance_from_init"] = Rows(began, distance)
-        reading["relative_distance_from_init"] = Rows(began, over(distance, origin))
+        origin = self._origins.of(capture.network, initial, norms)
+        reading["distance_from_init"] = Rows(began, way)
+        reading["relative_distance_from_init"] = Rows(began, over(way, origin))
         if is_whole and began[:count] == names[:count]:
-            way, start = torch.linalg.vector_norm(torch.stack([distance[:count], origin[:count]]), dim=1).split(1)
-            reading["network_distance_from_init"] = Rows(network, way)
-            reading["network_relative_distance_from_init"] = Rows(network, over(way, start))
+            ways = torch.linalg.vector_norm(way[:count], dim=0, keepdim=True)
+            start = torch.linalg.vector_norm(origin[:count], dim=0, keepdim=True)
+            reading["network_distance_from_init"] = Rows(network, ways)
+            reading["network_relative_distance_from_init"] = Rows(network, over(ways, start))
         return reading
 
 
-def _sizes(parameters: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Norms, and sums of absolute values."""
-    entries = entries_of(parameters)
-    if entries is None:
-        real = [modulus(parameter) for parameter in parameters]
-        return vector(norms(real)), vector(sums(real))
-    entries.load(parameters)
-    squares = entries.squares()
-    entries.buffer.abs_()
-    return squares.sqrt_(), entries.totals()
-
-
-def _norms(parameters: Sequence[Tensor]) -> Tensor:
-    entries = entries_of(parameters)
-    if entries is None:
-        return vector(norms([modulus(parameter) for parameter in parameters]))
-    entries.load(parameters)
-    return entries.squares().sqrt_()
-
-
-def _distances(parameters: Sequence[Tensor], initial: Sequence[Tensor]) -> Tensor:
-    entries = entries_of(parameters, initial)
-    if entries is None:
-        return vector(distances(parameters, initial))
-    entries.load(parameters)
-    entries.subtract(initial)
-    return entries.squares().sqrt_()
+def _measured(
+    parameters: Sequence[Tensor], initial: Sequence[Tensor] | None = None
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Norms, sums of absolute values, and the distances from where they began."""
+    blocks = Blocks(parameters, *([] if initial is None else [initial]))
+    sizes, totals, ways = [], [], []
+    starts = itertools.repeat(None) if initial is None else blocks.of(initial, side=1)
+    for block, start in zip(blocks.of(parameters), starts, strict=False):
+        sizes.append(torch.linalg.vector_norm(block, dim=1))
+        totals.append(block.abs().sum(dim=1))
+        if start is not None:
+            ways.append(torch.linalg.vector_norm(block - start, dim=1))
+    return blocks.norms(sizes), blocks.sums(totals), blocks.norms(ways) if ways else None
 
 
 def _nan(parameter: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,8 +11,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from plastikit.probes.columns import counts, wide
+from plastikit.probes.together import add, alike, pooled
 from plastikit.schema import LAYER, NETWORK, Definition
-from plastikit.watch.probe import Capture, Needs, Reading, Tier
+from plastikit.watch.probe import Capture, Needs, Reading, Rows, Tier
 
 EXACT: Final = frozenset({"relu", "relu6"})
 """Functions whose value is positive exactly where their input is, and 0 elsewhere."""
@@ -53,10 +55,6 @@ _ENTROPY: Final = "Mean over units of the entropy in bits of whether the pre-act
 _NORM: Final = "Mean over samples of the Euclidean norm of what goes into the activation function."
 _WIDTH: Final = "Grows with the root of the width, so it is not comparable across widths"
 
-_COUNTABLE: Final = 2**24
-_RUNS: Final = 16
-_LARGE: Final = 2**17
-
 
 def dead_fraction(features: Float[Tensor, "sample unit"]) -> Float[Tensor, ""]:
     """Share of units that are exactly 0 on every sample: no gradient of this batch reaches their weights.
@@ -69,7 +67,7 @@ def dead_fraction(features: Float[Tensor, "sample unit"]) -> Float[Tensor, ""]:
     >>> dead_fraction(torch.tensor([[0.0, 1.0], [0.0, 0.0]]))
     tensor(0.5000)
     """
-    return _known((_count(features, torch.eq, 0) == len(features)).float().mean(), features)
+    return _known((counts([features], torch.eq, 0) == len(features)).float().mean(), features)
 
 
 def zero_fraction(features: Float[Tensor, "sample unit"]) -> Float[Tensor, ""]:
@@ -83,7 +81,7 @@ def zero_fraction(features: Float[Tensor, "sample unit"]) -> Float[Tensor, ""]:
     >>> zero_fraction(torch.tensor([[0.0, 1.0], [0.0, 0.0]]))
     tensor(0.7500)
     """
-    return _known((_count(features, torch.eq, 0) / len(features)).mean(), features)
+    return _known((counts([features], torch.eq, 0) / len(features)).mean(), features)
 
 
 def saturated_fraction(
@@ -101,7 +99,7 @@ def saturated_fraction(
     >>> saturated_fraction(torch.tensor([[-1.0, 0.5], [1.0, 0.0]]))
     tensor(0.5000)
     """
-    return _known((_saturated(features, low, high) / len(features)).mean(), features)
+    return _known((_saturated([features], low, high) / len(features)).mean(), features)
 
 
 def saturated_unit_fraction(
@@ -119,7 +117,7 @@ def saturated_unit_fraction(
     >>> saturated_unit_fraction(torch.tensor([[-1.0, 0.5], [1.0, 0.0]]))
     tensor(0.5000)
     """
-    return _known((_saturated(features, low, high) / len(features) >= share).float().mean(), features)
+    return _known((_saturated([features], low, high) / len(features) >= share).float().mean(), features)
 
 
 def linearised_fraction(pre_activations: Float[Tensor, "sample unit"]) -> Float[Tensor, ""]:
@@ -133,7 +131,7 @@ def linearised_fraction(pre_activations: Float[Tensor, "sample unit"]) -> Float[
     >>> linearised_fraction(torch.tensor([[-1.0, 0.5, 1.0], [-2.0, 0.1, -1.0]]))
     tensor(0.6667)
     """
-    positive = _count(pre_activations, torch.gt, 0)
+    positive = counts([pre_activations], torch.gt, 0)
     return _known(_is_fixed(positive, len(pre_activations)).float().mean(), pre_activations)
 
 
@@ -147,7 +145,7 @@ def sign_entropy(pre_activations: Float[Tensor, "sample unit"]) -> Float[Tensor,
     >>> sign_entropy(torch.tensor([[-1.0, 0.5], [-2.0, -0.1]]))
     tensor(0.5000)
     """
-    positive = _count(pre_activations, torch.gt, 0)
+    positive = counts([pre_activations], torch.gt, 0)
     return _known(_entropy(positive / len(pre_activations)).mean(), pre_activations)
 
 
@@ -163,8 +161,7 @@ def pre_activation_norm(pre_activations: Float[Tensor, "sample unit"]) -> Float[
     >>> pre_activation_norm(torch.tensor([[3.0, 4.0], [0.0, 1.0]]))
     tensor(3.)
     """
-    norms: Tensor = torch.linalg.vector_norm(pre_activations, dim=1, dtype=_wide(pre_activations.dtype))
-    return norms.mean()
+    return _norms(pre_activations).mean()
 
 
 @dataclass(frozen=True)
@@ -191,20 +188,18 @@ class Saturation:
 
     def __call__(self, capture: Capture) -> Reading:
         """Measure every layer as its function allows; the network's dead units need all layers that were computed."""
-        reading: dict[str, dict[str, Tensor]] = {}
-        dead: list[Tensor] = []
-        units = 0
-        for layers in _alike(capture):
+        reading: dict[str, Rows] = {}
+        dead = []
+        for layers in alike(
+            capture.features, lambda layer: (capture.functions.get(layer), _has_inputs(capture, layer))
+        ):
             values = self._measure(capture, layers)
             for variable, of_layers in values.items():
-                reading.setdefault(variable, {}).update(zip(layers, of_layers.unbind(), strict=True))
+                add(reading, variable, layers, of_layers)
             if "dead_fraction" in values:
-                width = capture.features[layers[0]].shape[1]
-                dead.append(values["dead_fraction"].sum() * width)
-                units += len(layers) * width
+                dead.append((values["dead_fraction"], capture.features[layers[0]].shape[1]))
         if dead and not capture.unreadable:
-            whole = dead[0] if len(dead) == 1 else torch.stack(dead).sum()
-            reading["network_dead_fraction"] = {capture.network: whole / units}
+            add(reading, "network_dead_fraction", (capture.network,), pooled(dead))
         return reading
 
     def _measure(self, capture: Capture, layers: list[str]) -> dict[str, Tensor]:
@@ -213,24 +208,25 @@ class Saturation:
         features = [capture.features[layer] for layer in layers]
         samples = len(features[0])
         inputs = [capture.pre_activations[layer] for layer in layers if _has_inputs(capture, layer)]
-        wide = _wide(features[0].dtype)
+        dtype = wide(features[0].dtype)
+        norms = torch.stack([_norms(tensor) for tensor in inputs]).mean(dim=-1) if inputs else None
         shares: dict[str, Tensor] = {}
         if function in EXACT or inputs:
-            positive = _counts(features if function in EXACT else inputs, torch.gt, 0)
-            shares["linearised_fraction"] = _is_fixed(positive, samples).to(wide)
-            shares["sign_entropy"] = _entropy(positive.to(wide) / samples)
-        zero = samples - positive if function in EXACT else _counts(features, torch.eq, 0)
-        shares["zero_fraction"] = zero.to(wide) / samples
+            # The norm has just read the inputs, whose sign is that of the features here.
+            positive = counts(inputs or features, torch.gt, 0)
+            shares["linearised_fraction"] = _is_fixed(positive, samples).to(dtype)
+            shares["sign_entropy"] = _entropy(positive.to(dtype) / samples)
+        zero = samples - positive if function in EXACT else counts(features, torch.eq, 0)
+        shares["zero_fraction"] = zero.to(dtype) / samples
         if function not in NEVER_SILENT:
-            shares["dead_fraction"] = (zero == samples).to(wide)
+            shares["dead_fraction"] = (zero == samples).to(dtype)
         if (bounds := self._bounds(function)) is not None:
-            saturated = (_counts(features, torch.lt, bounds[0]) + _counts(features, torch.gt, bounds[1])) / samples
-            shares["saturated_fraction"] = saturated.to(wide)
-            shares["saturated_unit_fraction"] = (saturated >= self.unit_share).to(wide)
-        norms = torch.stack([pre_activation_norm(tensor) for tensor in inputs]) if inputs else None
-        known = torch.stack([tensor.mean(dtype=wide) for tensor in features]) if norms is None else norms
-        # The difference is 0, and NaN where the layer holds anything that is not finite.
-        means = torch.stack(list(shares.values())).mean(dim=-1) + (known - known)
+            saturated = _saturated(features, *bounds) / samples
+            shares["saturated_fraction"] = saturated.to(dtype)
+            shares["saturated_unit_fraction"] = (saturated >= self.unit_share).to(dtype)
+        known = torch.stack([tensor.mean(dtype=dtype) for tensor in features]) if norms is None else norms
+        # What is added is 0, and NaN where the layer holds anything that is not finite.
+        means = torch.add(torch.stack(list(shares.values())).mean(dim=-1), known, alpha=0)
         measured = dict(zip(shares, means.unbind(), strict=True))
         return measured if norms is None else measured | {"pre_activation_norm": norms}
 
@@ -242,44 +238,14 @@ class Saturation:
         return None
 
 
-def _alike(capture: Capture) -> Iterable[list[str]]:
-    """The layers that can be measured as one tensor."""
-    alike: dict[tuple[object, ...], list[str]] = {}
-    for layer, features in capture.features.items():
-        has_inputs = _has_inputs(capture, layer)
-        key = (capture.functions.get(layer), has_inputs, features.shape, features.dtype, features.device)
-        alike.setdefault(key, []).append(layer)
-    return alike.values()
-
-
 def _has_inputs(capture: Capture, layer: str) -> bool:
     """Whether there is one pre-activation for each unit; a GLU has two."""
     inputs = capture.pre_activations.get(layer)
     return inputs is not None and inputs.shape == capture.features[layer].shape
 
 
-def _counts(tensors: list[Tensor], holds: Callable[..., Tensor], bound: float) -> Float[Tensor, "layer unit"]:
-    return torch.stack([_count(tensor, holds, bound) for tensor in tensors])
-
-
-def _count(tensor: Float[Tensor, "sample unit"], holds: Callable[..., Tensor], bound: float) -> Float[Tensor, "unit"]:
-    """On how many samples the comparison holds, for each unit; exact."""
-    samples, units = tensor.shape
-    if samples >= _COUNTABLE:
-        held: Tensor = holds(tensor, bound)
-        return held.sum(dim=0)
-    # Booleans are slow to count: the comparison writes numbers.
-    mask = torch.empty(tensor.shape, dtype=torch.float32, device=tensor.device)
-    holds(tensor, bound, out=mask)
-    if samples % _RUNS or samples * units < _LARGE:
-        return mask.sum(dim=0)
-    # Each core adds up the rows that it holds in its cache; summing all rows at once would fetch half from the other.
-    runs: Tensor = mask.unflatten(0, (_RUNS, -1))
-    return runs.sum(dim=1).sum(dim=0)
-
-
-def _saturated(features: Tensor, low: float, high: float) -> Tensor:
-    return _count(features, torch.lt, low) + _count(features, torch.gt, high)
+def _saturated(features: Sequence[Tensor], low: float, high: float) -> Tensor:
+    return counts(features, torch.lt, low) + counts(features, torch.gt, high)
 
 
 def _is_fixed(positive: Tensor, samples: int) -> Tensor:
@@ -291,13 +257,13 @@ def _entropy(share: Tensor) -> Tensor:
 
 
 def _known(value: Tensor, tensor: Tensor) -> Tensor:
-    mean = tensor.mean(dtype=_wide(tensor.dtype))
-    # The difference is 0, and NaN where anything is not finite, or where there is nothing.
-    return value + (mean - mean)
+    # What is added is 0, and NaN where anything is not finite, or where there is nothing.
+    return torch.add(value, tensor.mean(dtype=wide(tensor.dtype)), alpha=0)
 
 
-def _wide(dtype: torch.dtype) -> torch.dtype:
-    return torch.promote_types(dtype, torch.float32)
+def _norms(pre_activations: Tensor) -> Float[Tensor, "sample"]:
+    norms: Tensor = torch.linalg.vector_norm(pre_activations, dim=1, dtype=wide(pre_activations.dtype))
+    return norms
 
 
 def _passports(bounds: Mapping[str, float], unit_share: float) -> tuple[Definition, ...]:

@@ -67,6 +67,8 @@ class NetworkWatch:
         self._is_fixed = False
         self._dimensions: int | None = None
         """Dimensions of the input of the last forward; None where there is no telling."""
+        self._has_compiled = False
+        self._sees_all = sees_all
         self._kept: tuple[dict[str, Seen], Tensor | None, frozenset[int]] | None = None
         self.reread()
 
@@ -159,6 +161,10 @@ class NetworkWatch:
                 for label in sorted(unreadable)
             ),
         ]
+        if self._has_compiled and self.needs & OF_BACKWARD and not self._sees_all:
+            problems.append(
+                f"{self.name} is compiled by torch.compile, which shows no gradients of features; they are not measured"
+            )
         groups = {}
         for label, seen in fresh.items():
             if given is None:
@@ -218,6 +224,7 @@ class NetworkWatch:
 
     def adopt(self, shown: Any, output: Any) -> None:
         """What is known of ``shown`` holds for ``output``."""
+        self._has_compiled = True
         if self._forward.is_running:
             self._forward.adopt(shown, output)
 

@@ -141,7 +141,6 @@ def _run(module: nn.Module, call: Callable[..., Any], args: tuple[Any, ...], kwa
 def _look(module: nn.Module, watchers: list[Watcher], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Run ``module`` as it was written, without gradients; nothing of it remains but what the watchers saw."""
     copied, named = tree_map(_copied, (args, kwargs))
-    has_cache = torch.is_autocast_cache_enabled()
     start = perf_counter() - seconds_in_hooks()
     with ExitStack() as stack:
         for watcher in watchers:
@@ -150,9 +149,6 @@ def _look(module: nn.Module, watchers: list[Watcher], args: tuple[Any, ...], kwa
         stack.enter_context(undisturbed(module, is_evaluating=False))
         stack.enter_context(torch.no_grad())
         stack.enter_context(torch.compiler.set_stance("force_eager"))
-        # Weights that autocast casts here have no gradients, and must not serve the run that follows.
-        stack.callback(torch.set_autocast_cache_enabled, has_cache)
-        torch.set_autocast_cache_enabled(False)
         output = module._call_impl(*copied, **named)  # noqa: SLF001  the call without what is compiled in place
     charge(perf_counter() - seconds_in_hooks() - start)
     return output

@@ -90,7 +90,7 @@ class Journal:
         self.tell(problems)
         if capture is None:
             return
-        if due.needs & OF_LAYERS and clock.gradients and not capture.features and not capture.unreadable:
+        if due.needs & OF_LAYERS and clock.gradients and not (capture.features or capture.unreadable or problems):
             self.tell([f"{clock.name} was updated without a forward with gradients; its layers are not measured"])
         if row.seconds is None:
             row.seconds = np.full(len(self._labels) - 2, np.nan, dtype=np.float32)

@@ -35,6 +35,7 @@ from plastikit.watch.pace import Pace
 from plastikit.watch.packing import Readings, merge
 from plastikit.watch.probe import Needs, Probe
 from plastikit.watch.recorder import Recorder, number_of
+from plastikit.watch.registry import is_of_features
 from plastikit.watch.schedule import Budget, Schedule, every, told
 from plastikit.watch.telling import warn
 from plastikit.watch.together import Alone, Elsewhere
@@ -213,7 +214,7 @@ class Monitor:
         if not self._company.is_writer and not self._company.is_sharded:
             return
         readings: Readings = {}
-        probes = [probe for probe in self._probes if Needs.FEATURES in probe.needs and Needs.UPDATES not in probe.needs]
+        probes = [probe for probe in self._probes if is_of_features(probe)]
         for name, batch in named_inputs(inputs, self._networks, is_mapping=self._is_mapping).items():
             training = self._networks[name]
             observer = NetworkWatch(
