@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
+import torch
 from jaxtyping import Float
-from torch import Tensor
 
 from plastikit.probes.columns import absolute_sums, column_sums
 from plastikit.probes.dormancy import dormant_shares
@@ -25,7 +25,7 @@ _PITFALLS: Final = (
 _COST: Final = "one pass over the gradients of the activations, which the backward pass makes anyway"
 
 
-def unit_gradient(gradients: Float[Tensor, "sample unit"]) -> Float[Tensor, "unit"]:
+def unit_gradient(gradients: Float[torch.Tensor, "sample unit"]) -> Float[torch.Tensor, "unit"]:
     """Mean over samples of the |gradient| of the loss with respect to each unit: how hard the loss pulls at it.
 
     |·| comes before the mean, so that samples that pull in opposite directions do not cancel. Where the loss is a mean
@@ -41,7 +41,7 @@ def unit_gradient(gradients: Float[Tensor, "sample unit"]) -> Float[Tensor, "uni
     return column_sums([gradients.abs()])[0] / len(gradients)
 
 
-def grama_dormant_fraction(gradients: Float[Tensor, "sample unit"], tau: float = TAU) -> Float[Tensor, ""]:
+def grama_dormant_fraction(gradients: Float[torch.Tensor, "sample unit"], tau: float = TAU) -> Float[torch.Tensor, ""]:
     """Share of units whose mean |gradient| is at most ``tau`` of the layer's mean: units that cannot learn.
 
     Relative by design, so a factor of the batch size or of the loss changes nothing.

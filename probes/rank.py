@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Final, NamedTuple
+from typing import Final
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
-from torch.nn.functional import pad
 
+from plastikit.probes.columns import room
+from plastikit.probes.together import add, alike
 from plastikit.schema import GROUP, LAYER, Definition
-from plastikit.watch.probe import Capture, Needs, Reading, Tier
+from plastikit.watch.probe import Capture, Needs, Reading, Rows, Tier
 
 DELTA: Final = 0.01
 EPSILON: Final = 0.01
+
+_TOGETHER: Final = 2**20
 
 _KUMAR: Final = "Kumar et al. 2021, Implicit Under-Parameterization, arXiv:2010.14498"
 _ROY: Final = "Roy & Vetterli 2007, The effective rank: a measure of effective dimensionality, EUSIPCO"
@@ -41,7 +44,7 @@ def singular_values(features: Float[Tensor, "sample unit"]) -> Float[Tensor, "ra
     >>> singular_values(torch.tensor([[3.0, 0.0], [0.0, 4.0], [0.0, 0.0]]))
     tensor([4., 3.], dtype=torch.float64)
     """
-    return _spectrum(features).sigma
+    return _spectra([features])[0][0]
 
 
 def srank(features: Float[Tensor, "sample unit"], delta: float = DELTA) -> Float[Tensor, ""]:
@@ -145,8 +148,8 @@ def participation_ratio(features: Float[Tensor, "sample unit"]) -> Float[Tensor,
     >>> round(float(participation_ratio(torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]]))), 6)
     2.0
     """
-    wide = _widened(features)
-    return _participation(_moments(_smaller_gram(wide - wide.sum(dim=0) / len(wide))))
+    wide, _ = _centred([features])
+    return _participation(_moments(_smaller_gram(wide)))[0]
 
 
 @dataclass(frozen=True)
@@ -196,91 +199,101 @@ class FeatureRank:
 
     def __call__(self, capture: Capture) -> Reading:
         """Decompose each layer once, and each group of its samples, and read every rank from that."""
-        if not capture.features:
-            return {}
-        layers = capture.features
-        ranks = zip(_OF_LAYERS, self._ranks(list(layers.values())), strict=True)
-        reading = {variable: dict(zip(layers, row.unbind(), strict=True)) for variable, row in ranks}
+        reading: dict[str, Rows] = {}
+        for layers in alike(capture.features):
+            for variable, values in self._ranks([capture.features[layer] for layer in layers]).items():
+                add(reading, variable, layers, values)
         for layer, groups in capture.groups.items():
-            of_groups = layers[layer][groups.argsort(stable=True)].split(torch.bincount(groups, minlength=1).tolist())
-            sigma = _stacked([_spectrum(features).sigma for features in of_groups])
-            rows = (_leading(sigma, self.delta), _effective_rank(sigma), _ceilings(of_groups, sigma.device))
-            for variable, row in zip(_OF_GROUPS, rows, strict=True):
-                reading.setdefault(variable, {})[layer] = row
+            for variable, values in self._group_ranks(capture.features[layer], groups).items():
+                add(reading, variable, (layer,), values)
         return reading
 
-    def _ranks(self, layers: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Every rank of every layer, [layer] each, in the order of ``_OF_LAYERS``."""
-        spectra = [_spectrum(features) for features in layers]
-        sigma = _stacked([spectrum.sigma for spectrum in spectra])
-        device = sigma.device
-        scale = [len(features) ** 0.5 if self.is_averaged else 1.0 for features in layers]
-        epsilon = self.epsilon * torch.tensor(scale, dtype=sigma.dtype, device=device)
-        rounding = torch.tensor([_rounding(features) for features in layers], dtype=sigma.dtype, device=device)
-        return (
-            _leading(sigma, self.delta),
-            _effective_rank(sigma),
-            _above(sigma, epsilon),
-            _leading(sigma.square(), self.delta),
-            _stable_rank(sigma),
-            _above(sigma, sigma[..., 0] * rounding),
-            _participation(torch.stack([spectrum.moments for spectrum in spectra])),
-            _ceilings(layers, device),
-        )
+    def _ranks(self, layers: Sequence[Tensor]) -> dict[str, Float[Tensor, "layer"]]:
+        """Every rank of layers that are alike."""
+        sigma, moments = _spectra(layers)
+        ceiling = _ceiling(layers[0])
+        return {
+            "srank": _leading(sigma, self.delta),
+            "effective_rank": _effective_rank(sigma),
+            "feature_rank": _above(sigma, self.epsilon * (len(layers[0]) ** 0.5 if self.is_averaged else 1.0)),
+            "pca_rank": _leading(sigma.square(), self.delta),
+            "stable_rank": _stable_rank(sigma),
+            "numerical_rank": _above(sigma, sigma[:, 0] * _rounding(layers[0])),
+            "participation_ratio": _participation(moments),
+            "rank_ceiling": torch.full((len(layers),), ceiling, dtype=sigma.dtype, device=sigma.device),
+        }
+
+    def _group_ranks(
+        self, features: Float[Tensor, "sample unit"], groups: Int[Tensor, "sample"]
+    ) -> dict[str, Float[Tensor, "1 group"]]:
+        """The ranks of each group, of 0, 1, ... up to the largest; NaN for one without samples."""
+        counts = torch.bincount(groups, minlength=1).tolist()
+        parts = features[groups.argsort(stable=True)].split(counts)
+        of_size: dict[int, list[int]] = {}
+        for group, count in enumerate(counts):
+            of_size.setdefault(count, []).append(group)
+        ranks = torch.full((len(_OF_GROUPS), 1, len(counts)), math.nan, dtype=torch.float64, device=features.device)
+        for count, members in of_size.items():
+            if count:
+                sigma, _ = _spectra([parts[group] for group in members])
+                ranks[0, 0, members] = _leading(sigma, self.delta)
+                ranks[1, 0, members] = _effective_rank(sigma)
+                ranks[2, 0, members] = _ceiling(parts[members[0]])
+        return dict(zip(_OF_GROUPS, ranks.unbind(), strict=True))
 
 
-class _Spectrum(NamedTuple):
-    sigma: Float[Tensor, "rank"]
-    moments: Float[Tensor, "2"]
-    """Trace and Frobenius norm of the centred Gram matrix."""
-
-
-def _spectrum(features: Float[Tensor, "sample unit"]) -> _Spectrum:
-    wide = _widened(features)
-    samples, units = wide.shape
-    mean = wide.sum(dim=0) / samples
+def _spectra(matrices: Sequence[Float[Tensor, "sample unit"]]) -> tuple[Tensor, Tensor]:
+    """Of matrices of one shape: singular values, [matrix, rank]; trace and norm of the centred Gram, [matrix, 2]."""
+    samples, units = matrices[0].shape
+    if len(matrices) > 1 and len(matrices) * samples * units > _TOGETHER:
+        sigmas, moments = zip(*(_spectra([matrix]) for matrix in matrices), strict=True)
+        return torch.cat(sigmas), torch.cat(moments)
     # Centring first keeps what varies apart from a large mean; adding the mean back costs no precision.
-    centred = wide - mean
+    centred, mean = _centred(matrices)
     gram = _smaller_gram(centred)
     moments = _moments(gram)
     # 0, and NaN where any feature is not finite: asking whether all are would wait for the device.
-    unknown = moments[0] - moments[0]
-    if features.dtype == torch.float64:
-        return _Spectrum(torch.linalg.svdvals(torch.where(unknown == 0, wide, 0.0)) + unknown, moments)
+    unknown = moments[:, :1] * 0
+    if matrices[0].dtype == torch.float64:
+        wide = torch.where((unknown == 0)[..., None], torch.stack(list(matrices)), 0.0)
+        return torch.linalg.svdvals(wide) + unknown, moments
     if units <= samples:
-        gram = torch.addr(gram, mean, mean, alpha=samples)
+        gram.baddbmm_(mean.mT, mean, alpha=samples)
     else:
-        shift = centred @ mean + mean.square().sum() / 2
-        gram = gram + shift[:, None] + shift
+        shift = centred @ mean.mT + mean.square().sum(dim=-1, keepdim=True) / 2
+        gram.add_(shift).add_(shift.mT)
     # eigvalsh raises on NaN.
-    eigenvalues = torch.linalg.eigvalsh(torch.where(unknown == 0, gram, 0.0), UPLO="U").flip(0)
-    noise = eigenvalues[:1] * (len(gram) * torch.finfo(torch.float64).eps)
-    return _Spectrum(torch.where(eigenvalues > noise, eigenvalues, 0.0).sqrt() + unknown, moments)
+    gram.masked_fill_((unknown != 0)[..., None], 0.0)
+    eigenvalues = torch.linalg.eigvalsh(gram, UPLO="U").flip(-1)
+    noise = eigenvalues[:, :1] * (gram.shape[-1] * torch.finfo(torch.float64).eps)
+    return torch.where(eigenvalues > noise, eigenvalues, 0.0).sqrt() + unknown, moments
 
 
-def _widened(features: Tensor) -> Tensor:
+def _centred(matrices: Sequence[Tensor]) -> tuple[Float[Tensor, "matrix sample unit"], Float[Tensor, "matrix 1 unit"]]:
+    """The matrices without their means over the samples, in memory that the next call writes to; and the means."""
+    samples, units = matrices[0].shape
     # There is no float64 on Apple's devices.
-    return (features.cpu() if features.device.type == "mps" else features).to(torch.float64)
+    device = torch.device("cpu") if matrices[0].device.type == "mps" else matrices[0].device
+    wide, rows = room(len(matrices), samples, units, torch.float64, device)
+    for matrix, row in zip(matrices, rows, strict=True):
+        row.copy_(matrix)
+    mean = wide.sum(dim=1, keepdim=True) / samples
+    return wide.sub_(mean), mean
 
 
-def _smaller_gram(wide: Tensor) -> Tensor:
-    samples, units = wide.shape
-    return wide.T @ wide if units <= samples else wide @ wide.T
+def _smaller_gram(wide: Float[Tensor, "matrix sample unit"]) -> Float[Tensor, "matrix side side"]:
+    samples, units = wide.shape[1:]
+    return wide.mT @ wide if units <= samples else wide @ wide.mT
 
 
-def _moments(gram: Tensor) -> Float[Tensor, "2"]:
-    return torch.stack([gram.diagonal().mean() * len(gram), torch.linalg.vector_norm(gram)])
+def _moments(gram: Float[Tensor, "matrix side side"]) -> Float[Tensor, "matrix 2"]:
+    trace = gram.diagonal(dim1=-2, dim2=-1).mean(dim=-1) * gram.shape[-1]
+    return torch.stack([trace, torch.linalg.vector_norm(gram, dim=(-2, -1))], dim=-1)
 
 
 def _sigma(features: Tensor) -> Tensor:
-    return _stacked([_spectrum(features).sigma])[0]
-
-
-def _stacked(sigmas: Sequence[Tensor]) -> Float[Tensor, "row rank"]:
-    """Spectra as rows of one length, filled up with zeros, which no rank counts; NaN where there are no values."""
-    length = max([1, *(len(sigma) for sigma in sigmas)])
-    fill = [0.0 if len(sigma) else math.nan for sigma in sigmas]
-    return torch.stack([pad(sigma, (0, length - len(sigma)), value=v) for sigma, v in zip(sigmas, fill, strict=True)])
+    sigma = _spectra([features])[0][0]
+    return sigma if len(sigma) else sigma.new_full((1,), math.nan)
 
 
 def _rounding(features: Tensor) -> float:
@@ -322,8 +335,8 @@ def _of_positive(total: Tensor, value: Tensor) -> Tensor:
     return torch.where(total > 0, value, 0.0).to(total.dtype) + (total - total)
 
 
-def _ceilings(matrices: Iterable[Tensor], device: torch.device) -> Float[Tensor, "row"]:
-    return torch.tensor([float(min(matrix.shape)) or math.nan for matrix in matrices], device=device)
+def _ceiling(matrix: Tensor) -> float:
+    return float(min(matrix.shape)) or math.nan
 
 
 _OF_LAYERS: Final = (

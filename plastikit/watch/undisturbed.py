@@ -18,16 +18,12 @@ def undisturbed(model: nn.Module, *, is_evaluating: bool = True) -> Iterator[Non
     buffers = [_Buffers(module) for module in model.modules()]
     devices = {tensor.device for tensor in (*model.parameters(), *model.buffers()) if tensor.device.type == "cuda"}
     of_numpy, of_python = np.random.get_state(), random.getstate()  # noqa: NPY002  the state that others draw from
-    has_cache = torch.is_autocast_cache_enabled()
     with torch.random.fork_rng(devices=list(devices)):
         try:
-            # Weights that autocast casts in here have no gradients, and must not serve what follows.
-            torch.set_autocast_cache_enabled(False)
             if is_evaluating:
                 model.eval()
             yield
         finally:
-            torch.set_autocast_cache_enabled(has_cache)
             for module, mode in modes.items():
                 module.training = mode
             for kept in buffers:

@@ -90,5 +90,4 @@ def test_autocast_serves_nothing_that_was_cast_in_here() -> None:
         with undisturbed(model), torch.no_grad():
             model(torch.ones(4, 3))
         model(torch.ones(4, 3)).float().sum().backward()
-        assert torch.is_autocast_cache_enabled()
     assert model.weight.grad is not None
