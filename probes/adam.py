@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,8 +12,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from plastikit.probes.entries import stacked
 from plastikit.schema import PARAMETER, QUANTILE, Definition
-from plastikit.watch.probe import Capture, Needs, Reading, Tier
+from plastikit.watch.probe import Capture, Needs, Reading, Rows, Tier
 
 QUANTILES: Final = (0.01, 0.1, 0.5, 0.9, 0.99)
 ENTRIES: Final = 1024
@@ -47,8 +49,11 @@ def small_second_moment_fraction(root: Float[Tensor, "..."], epsilon: float) -> 
     >>> small_second_moment_fraction(torch.tensor([1e-9, 1.0]), 1e-8)
     tensor(0.5000)
     """
-    share = torch.count_nonzero(root < epsilon) / root.numel() if root.numel() else root.new_full((), torch.nan)
-    return torch.where(root.isnan().any(), torch.nan, share)
+    if not root.numel():
+        return root.new_full((), torch.nan)
+    # Comparing in place is several times faster than making booleans; a sum is NaN where any entry is.
+    share = root.detach().clone().lt_(epsilon).sum() / root.numel()
+    return torch.where(root.sum().isnan(), torch.nan, share)
 
 
 def adam_update_rms(
@@ -149,7 +154,7 @@ class AdamMoments:
 
     def __call__(self, capture: Capture) -> Reading:
         """Measure every parameter that has Adam's moments."""
-        reading: dict[str, dict[str, Tensor]] = {}
+        roots, shares, sizes = {}, [], []
         for name, state in capture.optimizer_state.items():
             settings = capture.settings.get(name, {})
             if not _is_adam(state, settings):
@@ -157,21 +162,36 @@ class AdamMoments:
             second = state["max_exp_avg_sq"] if settings.get("amsgrad") else state["exp_avg_sq"]
             (beta_1, beta_2), epsilon, step = settings["betas"], settings["eps"], state["step"]
             root = second_moment_root(second, beta_2, step)
-            values = {
-                "second_moment_root": self._quantiles(root),
-                "small_second_moment_fraction": small_second_moment_fraction(root, epsilon),
-                "adam_update_rms": adam_update_rms(state["exp_avg"], root, beta_1, step, epsilon=epsilon),
-            }
-            for variable, value in values.items():
-                reading.setdefault(variable, {})[name] = value
-        return reading
+            roots[name] = self._chosen(root)
+            shares.append(small_second_moment_fraction(root, epsilon))
+            sizes.append(adam_update_rms(state["exp_avg"], root, beta_1, step, epsilon=epsilon))
+        if not roots:
+            return {}
+        return {
+            "second_moment_root": self._quantiles(roots),
+            "small_second_moment_fraction": Rows(roots, stacked(shares)),
+            "adam_update_rms": Rows(roots, stacked(sizes)),
+        }
 
-    def _quantiles(self, root: Tensor) -> Float[Tensor, "quantile"]:
+    def _chosen(self, root: Tensor) -> Float[Tensor, "entry"]:
         flat = root.reshape(-1)
-        if flat.numel() > self.entries:
-            flat = flat[_even_choice(flat.numel(), self.entries, flat.device)]
-        wanted = torch.tensor(self.quantiles, dtype=flat.dtype, device=flat.device)
-        return torch.quantile(flat, wanted)
+        if flat.numel() <= self.entries:
+            return flat
+        return flat.index_select(0, _even_choice(flat.numel(), self.entries, flat.device))
+
+    def _quantiles(self, roots: Mapping[str, Tensor]) -> Rows:
+        """The quantiles of each; those of as many entries in one sort."""
+        alike: dict[tuple[int, torch.dtype, torch.device], list[str]] = {}
+        for name, chosen in roots.items():
+            alike.setdefault((chosen.numel(), chosen.dtype, chosen.device), []).append(name)
+        found: Rows | None = None
+        for (_, dtype, device), names in alike.items():
+            wanted = torch.tensor(self.quantiles, dtype=dtype, device=device)
+            rows = torch.quantile(torch.stack([roots[name] for name in names]), wanted, dim=1)
+            of_these = Rows(names, rows.mT.contiguous())
+            found = of_these if found is None else found | of_these
+        assert found is not None  # noqa: S101  there is a root
+        return found
 
 
 def _is_adam(state: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
@@ -181,12 +201,14 @@ def _is_adam(state: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
     return has_moments and has_maximum and "step" in state and {"betas", "eps"} <= settings.keys()
 
 
+@functools.lru_cache(maxsize=64)
 def _even_choice(count: int, chosen: int, device: torch.device) -> Tensor:
     """Places spread evenly over ``count``, by steps of the golden ratio: even steps would fall into one column."""
     step = max(1, round(count * (math.sqrt(5) - 1) / 2))
     while math.gcd(step, count) > 1:
         step += 1
-    return torch.arange(chosen, device=device) * step % count
+    with torch.inference_mode(mode=False):
+        return torch.arange(chosen, device=device) * step % count
 
 
 def _correction(beta: float | Tensor, step: float | Tensor) -> Tensor:

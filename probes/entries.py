@@ -21,6 +21,7 @@ MOST: Final = 1 << 20
 """Entries that a shared block has room for."""
 
 _LAYOUTS: Final = 32
+_FULL: Final = frozenset({torch.float32, torch.float64})
 _HOST: Final = torch.device("cpu")
 _WIDE: Final = {
     torch.float16: torch.float32,
@@ -52,10 +53,11 @@ class Blocks:
         self._room: _Room | None = None
         if len(wide) == 1 and len(small) == self._shared.stop - self._shared.start and all(map(_is_plain, run)):
             self._room = _room(tuple(tensor.shape for tensor in tensors[self._shared]), wide.pop())
-        rows = [1] * len(tensors)
+        rows = [_rows_of(tensor) for tensor in tensors]
         if self._room is not None:
             rows[self._shared] = self._room.rows
         self._rows = tuple(rows)
+        self._is_whole = sum(rows) == len(rows)
 
     def of(self, tensors: Sequence[Tensor], *, side: int = 0) -> Iterator[Float[Tensor, "row entry"]]:
         """The blocks of ``tensors``; a shared one stays until another of the same side takes its place."""
@@ -66,30 +68,33 @@ class Blocks:
                 place = self._shared.stop
             else:
                 tensor = tensors[place]
-                yield tensor.to(torch.promote_types(tensor.dtype, torch.float32)).reshape(1, -1)
+                yield tensor.to(torch.promote_types(tensor.dtype, torch.float32)).reshape(_rows_of(tensor), -1)
                 place += 1
 
     def sums(self, of_rows: Sequence[Float[Tensor, "row"]]) -> Float[Tensor, "tensor"]:
         """Sums over the rows of each tensor, from what was measured of each block."""
         values = _joined(of_rows)
-        if self._room is None:
+        if self._is_whole:
             return values
-        return torch.segment_reduce(values, "sum", lengths=_lengths(self._rows), unsafe=True)
+        return torch.segment_reduce(values, "sum", lengths=_lengths(self._rows, values.device), unsafe=True)
 
     def norms(self, of_rows: Sequence[Float[Tensor, "row"]]) -> Float[Tensor, "tensor"]:
         """The norm of each tensor, from the norms of its rows."""
         values = _joined(of_rows)
-        if self._room is None:
+        if self._is_whole:
             return values
-        squares = values.to(torch.float64).square_()
-        return torch.segment_reduce(squares, "sum", lengths=_lengths(self._rows), unsafe=True).sqrt_()
+        # Norms whose squares are too large for their own precision stay finite.
+        values = values.to(torch.float64)
+        return torch.segment_reduce(
+            values * values, "sum", lengths=_lengths(self._rows, values.device), unsafe=True
+        ).sqrt_()
 
     def largest(self, of_rows: Sequence[Float[Tensor, "row"]]) -> Float[Tensor, "tensor"]:
         """The largest over the rows of each tensor."""
         values = _joined(of_rows)
-        if self._room is None:
+        if self._is_whole:
             return values
-        return torch.segment_reduce(values, "max", lengths=_lengths(self._rows), unsafe=True)
+        return torch.segment_reduce(values, "max", lengths=_lengths(self._rows, values.device), unsafe=True)
 
 
 class _Room:
@@ -111,7 +116,7 @@ class _Room:
 
     def filled(self, tensors: Sequence[Tensor], side: int) -> Float[Tensor, "row entry"]:
         block, views = self._sides[side]
-        torch._foreach_copy_(views, tensors)
+        torch._foreach_copy_(views, list(tensors))
         return block
 
 
@@ -149,6 +154,12 @@ def _is_plain(tensor: Tensor) -> bool:
     )
 
 
+def _rows_of(tensor: Tensor) -> int:
+    """How many rows of a tensor are reduced one by one, so that threads can share them."""
+    is_long = tensor.device == _HOST and tensor.ndim > 1 and tensor.numel() >= max(SMALL, ROW // 4 * tensor.shape[0])
+    return tensor.shape[0] if is_long else 1
+
+
 def _joined(values: Sequence[Tensor]) -> Tensor:
     """One vector, on the device of the first."""
     if len(values) == 1:
@@ -170,9 +181,9 @@ def _counts(sizes: tuple[int, ...], dtype: torch.dtype, device: torch.device) ->
 
 
 @functools.lru_cache(maxsize=64)
-def _lengths(rows: tuple[int, ...]) -> Tensor:
+def _lengths(rows: tuple[int, ...], device: torch.device) -> Tensor:
     with torch.inference_mode(mode=False):
-        return torch.tensor(rows)
+        return torch.tensor(rows, device=device)
 
 
 class Remembered:
@@ -204,19 +215,42 @@ def norms(tensors: Sequence[Tensor]) -> Float[Tensor, "tensor"]:
     return blocks.norms([torch.linalg.vector_norm(block, dim=1) for block in blocks.of(tensors)])
 
 
+def each_norm(tensors: Sequence[Tensor]) -> Float[Tensor, "tensor"]:
+    """The Frobenius norm of each, where nothing else is asked of them: of all at once where torch can."""
+    if all(tensor.dtype in _FULL for tensor in tensors):
+        return stacked(torch._foreach_norm(list(tensors)))  # noqa: SLF001  as torch clips; it has no public name
+    return stacked([norm(tensor) for tensor in tensors])
+
+
+def distances(these: Sequence[Tensor], those: Sequence[Tensor]) -> Float[Tensor, "tensor"]:
+    """The Frobenius norm of each difference; one at a time, since all at once may need more room than there is."""
+    if all(tensor.dtype in _FULL for each in (these, those) for tensor in each):
+        return stacked([torch.linalg.vector_norm(this - that) for this, that in zip(these, those, strict=True)])
+    return stacked([distance(this, that) for this, that in zip(these, those, strict=True)])
+
+
+def stacked(values: Sequence[Tensor]) -> Float[Tensor, "tensor"]:
+    """One vector, on the device of the first."""
+    device = values[0].device
+    return torch.stack([value if value.device == device else value.to(device) for value in values])
+
+
 def norm(tensor: Tensor) -> Float[Tensor, ""]:
     """The Frobenius norm."""
-    return torch.linalg.vector_norm(tensor.to(wide(tensor)))
+    found: Tensor = torch.linalg.vector_norm(tensor.to(wide(tensor)))
+    return found
 
 
 def distance(this: Tensor, that: Tensor) -> Float[Tensor, ""]:
     """The Frobenius norm of the difference."""
-    return torch.linalg.vector_norm(this.to(wide(this)) - that.to(wide(that)))
+    found: Tensor = torch.linalg.vector_norm(this.to(wide(this)) - that.to(wide(that)))
+    return found
 
 
 def over(part: Tensor, whole: Tensor) -> Tensor:
     """The ratio; NaN where the whole is 0."""
-    return part / whole.masked_fill(whole == 0, torch.nan)
+    # The second factor is 1 or, of 0 over 0, NaN; it needs no kind of operation that a record does not use anyway.
+    return part / whole * (whole / whole)
 
 
 def wide(tensor: Tensor) -> torch.dtype:

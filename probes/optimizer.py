@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from plastikit.probes.entries import Blocks, distance, in_order, norm, over
+from plastikit.probes.entries import distance, distances, each_norm, in_order, norm, over
 from plastikit.schema import NETWORK, PARAMETER, Definition
 from plastikit.watch.probe import Capture, Needs, Reading, Rows, Tier
 
@@ -120,12 +120,7 @@ class UpdateRatio:
 
 def _measured(before: Sequence[Tensor], after: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """Norms of the changes, and norms before them."""
-    blocks = Blocks(before, after)
-    updates, weights = [], []
-    for old, new in zip(blocks.of(before), blocks.of(after, side=1), strict=True):
-        weights.append(torch.linalg.vector_norm(old, dim=1))
-        updates.append(torch.linalg.vector_norm(new - old, dim=1))
-    return blocks.norms(updates), blocks.norms(weights)
+    return distances(after, before), each_norm(before)
 
 
 def _rates(values: Sequence[float | Tensor], *, like: Tensor) -> Float[Tensor, "parameter"]:

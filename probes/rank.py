@@ -12,15 +12,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from plastikit.probes.columns import room
+from plastikit.probes.spectra import centred, moments_of, smaller_gram, spectra
 from plastikit.probes.together import add, alike
 from plastikit.schema import GROUP, LAYER, Definition
 from plastikit.watch.probe import Capture, Needs, Reading, Rows, Tier
 
 DELTA: Final = 0.01
 EPSILON: Final = 0.01
-
-_TOGETHER: Final = 2**20
 
 _KUMAR: Final = "Kumar et al. 2021, Implicit Under-Parameterization, arXiv:2010.14498"
 _ROY: Final = "Roy & Vetterli 2007, The effective rank: a measure of effective dimensionality, EUSIPCO"
@@ -44,7 +42,7 @@ def singular_values(features: Float[Tensor, "sample unit"]) -> Float[Tensor, "ra
     >>> singular_values(torch.tensor([[3.0, 0.0], [0.0, 4.0], [0.0, 0.0]]))
     tensor([4., 3.], dtype=torch.float64)
     """
-    return _spectra([features])[0][0]
+    return spectra([features])[0][0]
 
 
 def srank(features: Float[Tensor, "sample unit"], delta: float = DELTA) -> Float[Tensor, ""]:
@@ -148,8 +146,8 @@ def participation_ratio(features: Float[Tensor, "sample unit"]) -> Float[Tensor,
     >>> round(float(participation_ratio(torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]]))), 6)
     2.0
     """
-    wide, _ = _centred([features])
-    return _participation(_moments(_smaller_gram(wide)))[0]
+    wide, _ = centred([features])
+    return _participation(moments_of(smaller_gram(wide)))[0]
 
 
 @dataclass(frozen=True)
@@ -199,6 +197,8 @@ class FeatureRank:
 
     def __call__(self, capture: Capture) -> Reading:
         """Decompose each layer once, and each group of its samples, and read every rank from that."""
+        if not capture.features:
+            return {}
         reading: dict[str, Rows] = {}
         for layers in alike(capture.features):
             for variable, values in self._ranks([capture.features[layer] for layer in layers]).items():
@@ -210,7 +210,8 @@ class FeatureRank:
 
     def _ranks(self, layers: Sequence[Tensor]) -> dict[str, Float[Tensor, "layer"]]:
         """Every rank of layers that are alike."""
-        sigma, moments = _spectra(layers)
+        sigma, moments = spectra(layers)
+        sigma = _known(sigma)
         ceiling = _ceiling(layers[0])
         return {
             "srank": _leading(sigma, self.delta),
@@ -235,65 +236,20 @@ class FeatureRank:
         ranks = torch.full((len(_OF_GROUPS), 1, len(counts)), math.nan, dtype=torch.float64, device=features.device)
         for count, members in of_size.items():
             if count:
-                sigma, _ = _spectra([parts[group] for group in members])
+                sigma, _ = spectra([parts[group] for group in members])
                 ranks[0, 0, members] = _leading(sigma, self.delta)
                 ranks[1, 0, members] = _effective_rank(sigma)
                 ranks[2, 0, members] = _ceiling(parts[members[0]])
         return dict(zip(_OF_GROUPS, ranks.unbind(), strict=True))
 
 
-def _spectra(matrices: Sequence[Float[Tensor, "sample unit"]]) -> tuple[Tensor, Tensor]:
-    """Of matrices of one shape: singular values, [matrix, rank]; trace and norm of the centred Gram, [matrix, 2]."""
-    samples, units = matrices[0].shape
-    if len(matrices) > 1 and len(matrices) * samples * units > _TOGETHER:
-        sigmas, moments = zip(*(_spectra([matrix]) for matrix in matrices), strict=True)
-        return torch.cat(sigmas), torch.cat(moments)
-    # Centring first keeps what varies apart from a large mean; adding the mean back costs no precision.
-    centred, mean = _centred(matrices)
-    gram = _smaller_gram(centred)
-    moments = _moments(gram)
-    # 0, and NaN where any feature is not finite: asking whether all are would wait for the device.
-    unknown = moments[:, :1] * 0
-    if matrices[0].dtype == torch.float64:
-        wide = torch.where((unknown == 0)[..., None], torch.stack(list(matrices)), 0.0)
-        return torch.linalg.svdvals(wide) + unknown, moments
-    if units <= samples:
-        gram.baddbmm_(mean.mT, mean, alpha=samples)
-    else:
-        shift = centred @ mean.mT + mean.square().sum(dim=-1, keepdim=True) / 2
-        gram.add_(shift).add_(shift.mT)
-    # eigvalsh raises on NaN.
-    gram.masked_fill_((unknown != 0)[..., None], 0.0)
-    eigenvalues = torch.linalg.eigvalsh(gram, UPLO="U").flip(-1)
-    noise = eigenvalues[:, :1] * (gram.shape[-1] * torch.finfo(torch.float64).eps)
-    return torch.where(eigenvalues > noise, eigenvalues, 0.0).sqrt() + unknown, moments
-
-
-def _centred(matrices: Sequence[Tensor]) -> tuple[Float[Tensor, "matrix sample unit"], Float[Tensor, "matrix 1 unit"]]:
-    """The matrices without their means over the samples, in memory that the next call writes to; and the means."""
-    samples, units = matrices[0].shape
-    # There is no float64 on Apple's devices.
-    device = torch.device("cpu") if matrices[0].device.type == "mps" else matrices[0].device
-    wide, rows = room(len(matrices), samples, units, torch.float64, device)
-    for matrix, row in zip(matrices, rows, strict=True):
-        row.copy_(matrix)
-    mean = wide.sum(dim=1, keepdim=True) / samples
-    return wide.sub_(mean), mean
-
-
-def _smaller_gram(wide: Float[Tensor, "matrix sample unit"]) -> Float[Tensor, "matrix side side"]:
-    samples, units = wide.shape[1:]
-    return wide.mT @ wide if units <= samples else wide @ wide.mT
-
-
-def _moments(gram: Float[Tensor, "matrix side side"]) -> Float[Tensor, "matrix 2"]:
-    trace = gram.diagonal(dim1=-2, dim2=-1).mean(dim=-1) * gram.shape[-1]
-    return torch.stack([trace, torch.linalg.vector_norm(gram, dim=(-2, -1))], dim=-1)
-
-
 def _sigma(features: Tensor) -> Tensor:
-    sigma = _spectra([features])[0][0]
-    return sigma if len(sigma) else sigma.new_full((1,), math.nan)
+    return _known(spectra([features])[0])[0]
+
+
+def _known(sigma: Float[Tensor, "row rank"]) -> Float[Tensor, "row rank"]:
+    """NaN where there are no values, from which nothing follows."""
+    return sigma if sigma.shape[1] else sigma.new_full((len(sigma), 1), math.nan)
 
 
 def _rounding(features: Tensor) -> float:

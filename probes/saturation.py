@@ -253,7 +253,8 @@ def _is_fixed(positive: Tensor, samples: int) -> Tensor:
 
 
 def _entropy(share: Tensor) -> Tensor:
-    return (torch.special.entr(share) + torch.special.entr(1 - share)) / math.log(2)
+    entropy: Tensor = torch.special.entr(share) + torch.special.entr(1 - share)
+    return entropy / math.log(2)
 
 
 def _known(value: Tensor, tensor: Tensor) -> Tensor:

@@ -61,7 +61,7 @@ TABLE: Final[dict[str, tuple[str, ...]]] = {
     "plastikit.watch.probe": MEASURING,
     "plastikit.watch.layers": (*MEASURING, "plastikit.watch.probe", "plastikit.watch.activations"),
     **dict.fromkeys(SEEING, (*MEASURING, "plastikit.watch.probe", "plastikit.watch.layers", *SEEING)),
-    "plastikit.probes": (*MEASURING, "plastikit.watch.probe"),
+    "plastikit.probes": (*MEASURING, "plastikit.watch.probe", "plastikit.probes"),
     "plastikit.record": (*SHARED, "plastikit.record", "zarr", "numcodecs"),
     "plastikit.record.dataset": (*SHARED, "xarray", "zarr"),
     "plastikit.analysis": (*SHARED, "plastikit.analysis", "xarray", "scipy", "statsmodels"),
