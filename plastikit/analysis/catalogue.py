@@ -71,7 +71,7 @@ class Metric:
 def metrics(runs: xr.DataTree) -> tuple[Metric, ...]:
     """Every metric that the joined ``runs`` hold, in the order in which it lies there, evaluation last.
 
-    A variable along ``unit`` or ``probe`` is no metric of a run, nor is one without the dimensions ``run`` and ``step``.
+    What lies along ``unit`` or ``probe`` is no metric of a run, nor is what lacks the dimensions ``run`` and ``step``.
     """
     found = []
     for group in _GROUPS:

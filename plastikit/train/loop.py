@@ -88,7 +88,7 @@ def train(
         config: every setting of the run.
         store: where the run's record is written; None trains unwatched.
         probes: what the monitor measures on the actor and both critics.
-        schedule: at which updates it measures; every 100 where none is given.
+        schedule: at which updates it measures; every 100 where none is given, with the costly probes every 500.
         on_progress: called at each log row, the last step's included.
 
     Raises:
@@ -220,9 +220,9 @@ def _watched(
     if store is None:
         return nullcontext()
     from plastikit.watch.monitor import attach
-    from plastikit.watch.schedule import every
+    from plastikit.watch.schedule import DEFAULT
 
-    schedule = every(100) if schedule is None else schedule
+    schedule = DEFAULT if schedule is None else schedule
     return attach(
         {"actor": agent.actor, "critic_0": agent.critics[0], "critic_1": agent.critics[1]},
         optimizer={"actor": agent.actor_optimizer, "critic": agent.critic_optimizer},

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
-from plastikit.watch.probe import Needs, Probe
+from plastikit.watch.probe import Needs, Probe, Tier
+from plastikit.watch.schedule import Every
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,12 +54,16 @@ class Agenda(Protocol):
 
 
 class Scheduled:
-    """Every probe, whenever a function of the step says so."""
+    """Every probe, whenever a function of the step says so; costly ones more seldom, where it says that too."""
 
     def __init__(self, schedule: Callable[[int], bool], probes: Sequence[Probe]) -> None:
         self.everything = Due(tuple(enumerate(probes)))
+        self._cheap = Due(tuple((place, probe) for place, probe in enumerate(probes) if probe.tier is Tier.STEP))
         self._schedule = schedule
 
     def __call__(self, step: int) -> Due | None:
-        """All of them, or None."""
-        return self.everything if self._schedule(step) else None
+        """All of them, those that are cheap, or None."""
+        if not self._schedule(step):
+            return None
+        is_whole = not isinstance(self._schedule, Every) or self._schedule.is_whole(step)
+        return self.everything if is_whole else self._cheap if self._cheap.probes else None

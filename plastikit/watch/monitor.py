@@ -36,7 +36,7 @@ from plastikit.watch.packing import Readings, merge
 from plastikit.watch.probe import Needs, Probe
 from plastikit.watch.recorder import Recorder, number_of
 from plastikit.watch.registry import is_of_features
-from plastikit.watch.schedule import Budget, Schedule, every, told
+from plastikit.watch.schedule import DEFAULT, Budget, Schedule, told
 from plastikit.watch.telling import warn
 from plastikit.watch.together import Alone, Elsewhere
 
@@ -49,7 +49,7 @@ def attach(
     optimizer: Optimizer | Iterable[Optimizer] | Mapping[str, Optimizer] | None = None,
     store: str | os.PathLike[str],
     probes: Probes = "default",
-    schedule: Schedule | Budget = every(100),
+    schedule: Schedule | Budget = DEFAULT,
     layers: Layers = AUTO,
     groups: Groups | None = None,
     metadata: Mapping[str, Any] | None = None,
@@ -72,8 +72,9 @@ def attach(
         optimizer: What updates it; one, several, or a mapping. Without any, call ``Monitor.step`` after each update.
         store: Path of the new run, a folder that ends in ``.zarr``.
         probes: ``"default"`` for all, or names and probe objects: ``["dormancy", FeatureRank(delta=0.05)]``.
-        schedule: When to record: ``every(100)``, ``log_spaced(10)``, ``at([0, 1000])``, any function of the step, or
-            ``budget(0.01)`` for as often as that share of the training time allows.
+        schedule: When to record: by default ``every(100, costly=500)``, cheap probes every 100 steps and the costly
+            ones, such as ranks, every 500; or ``every(10)``, ``log_spaced(10)``, ``at([0, 1000])``, any function of the
+            step, or ``budget(0.01)`` for as often as that share of the training time allows.
         layers: ``"auto"`` for every activation, recurrent output and attention; names or patterns, of modules or of
             functions that a forward calls (``"block.relu"``); a mapping of those to their unit axis; or a function of
             the name and the module. ``print(monitor.layers)`` says what is watched and why.

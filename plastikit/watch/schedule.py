@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
 from plastikit.errors import ConfigurationError
 
@@ -23,10 +23,19 @@ class Every:
     """Due at each multiple of ``steps``."""
 
     steps: int
+    costly: int | None = None
+    """Steps between the records that hold the costly probes too; None for all records."""
 
     def __call__(self, step: int) -> bool:
         """Whether ``step`` is due."""
         return step % self.steps == 0
+
+    def __repr__(self) -> str:
+        return f"Every(steps={self.steps}{'' if self.costly is None else f', costly={self.costly}'})"
+
+    def is_whole(self, step: int) -> bool:
+        """Whether the record at ``step`` holds the costly probes too."""
+        return self.costly is None or step % self.costly == 0
 
 
 @dataclass(frozen=True)
@@ -62,13 +71,22 @@ class Budget:
     fraction: float
 
 
-def every(n: int) -> Every:
+def every(n: int, *, costly: int | None = None) -> Every:
     """Record every ``n`` steps.
+
+    Args:
+        n: Steps from one record to the next.
+        costly: Steps from one record with probes of tier P to the next, a multiple of ``n``; by default ``n`` too.
 
     >>> [step for step in range(7) if every(3)(step)]
     [0, 3, 6]
     """
-    return Every(_positive("every", n))
+    schedule = Every(_positive("every", n), None if costly is None else _positive("every", costly))
+    if costly is not None and costly % n:
+        raise ConfigurationError(
+            f"every({n}, costly={costly}) was asked for; costly probes join some of the records: give a multiple of {n}"
+        )
+    return schedule
 
 
 def log_spaced(per_decade: int) -> LogSpaced:
@@ -124,3 +142,7 @@ def _positive(name: str, value: int) -> int:
 
 def _is_whole(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+DEFAULT: Final = every(100, costly=500)
+"""Cheap probes every 100 steps; the costly ones, such as ranks, at every fifth record."""

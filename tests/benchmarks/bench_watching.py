@@ -15,7 +15,7 @@ from benchmarks.trainings import Training, Watcher, bare_decompositions, by_hand
 import plastikit
 from plastikit.probes import PROBES
 from plastikit.watch.probe import Tier
-from plastikit.watch.schedule import Schedule
+from plastikit.watch.schedule import DEFAULT, Schedule
 
 FAR: Final = 10**9
 STEPS, ROUNDS = 100, 7
@@ -63,7 +63,7 @@ def test_cost_of_watching(batch: int, tmp_path: Path) -> None:
     watchers: dict[str, Watcher] = {
         "S tier, every step": monitors.watcher("S", plastikit.every(1), _named(Tier.STEP)),
         "S and P tiers, every step": monitors.watcher("S and P", plastikit.every(1), _named(*Tier)),
-        "the defaults (every 100 steps)": monitors.watcher("defaults", plastikit.every(100), "default"),
+        "the defaults (every 100 steps)": monitors.watcher("defaults", DEFAULT, "default"),
         "between due steps": monitors.watcher("between", plastikit.every(FAR), "default"),
         "the decompositions alone, every step": bare_decompositions,
         "by hand (svdvals, .item()), every step": by_hand,

@@ -16,7 +16,7 @@ from plastikit.record.dataset import open_run
 SCRIPT = """
 import sys, torch
 from torch import nn
-from plastikit.watch.monitor import attach, every
+from plastikit import attach, every
 
 model = nn.Sequential(nn.Linear(3, 6), nn.ReLU(), nn.Linear(6, 1))
 optimizer = torch.optim.SGD(model.parameters(), lr=0.01)

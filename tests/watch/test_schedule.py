@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-import pytest
+from pathlib import Path
 
+import pytest
+import torch
+from torch import nn
+
+from oracles.runs import group
 from plastikit.errors import ConfigurationError
+from plastikit.watch.monitor import attach
 from plastikit.watch.schedule import Budget, Schedule, at, budget, every, log_spaced, told
 
 
@@ -77,3 +83,28 @@ def test_schedules_in_words() -> None:
     assert told(every(5)) == "Every(steps=5)"
     assert told(budget(0.5)) == "Budget(fraction=0.5)"
     assert told(_by_hand).endswith("test_schedule._by_hand")
+
+
+def test_costly_probes_join_some_records() -> None:
+    """They have an interval of their own, a multiple of the records'; without one they join all."""
+    schedule = every(10, costly=50)
+    assert [step for step in range(101) if schedule(step) and schedule.is_whole(step)] == [0, 50, 100]
+    assert all(every(10).is_whole(step) for step in range(0, 100, 10))
+    with pytest.raises(ConfigurationError, match=r"every\(10, costly=25\).*a multiple of 10"):
+        every(10, costly=25)
+
+
+def test_records_between_hold_what_is_cheap(tmp_path: Path) -> None:
+    """By default ranks are NaN at four records of five, and dormancy at none."""
+    model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    with attach(model, optimizer=optimizer, store=tmp_path / "run.zarr"):
+        for _ in range(601):
+            optimizer.zero_grad()
+            model(torch.randn(8, 3)).square().mean().backward()
+            optimizer.step()
+    diagnostics = group(tmp_path / "run.zarr", "diagnostics")
+    measured = diagnostics["srank"].sel(layer="1").notnull()
+    assert diagnostics["step"][measured].values.tolist() == [0, 500]
+    assert diagnostics["dormant_fraction"].notnull().all()
+    assert diagnostics["step"].values.tolist() == list(range(0, 601, 100))
