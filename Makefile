@@ -40,7 +40,8 @@ format: setup ## let ruff format and mend what it can
 	@.venv/bin/ruff check --quiet --fix --exit-zero
 	@.venv/bin/ruff format --quiet
 
-bench: setup ## measure what watching costs
+bench: setup ## measure what watching costs, beside other tools
+	@.venv/bin/python $(PIP) --group bench
 	@.venv/bin/python -m pytest -q -s -o addopts=--import-mode=importlib -o 'python_files=bench_*.py test_*.py' tests/benchmarks
 
 # A type checker looks for plastikit.probes inside plastikit/: this tree of links has every module where its name says.
