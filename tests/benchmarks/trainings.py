@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import importlib.util
 import itertools
 from collections.abc import Callable
@@ -88,6 +89,8 @@ def torchmortem(training: Training) -> Callable[[Any], None]:
     """As its README begins."""
     module = importlib.import_module("torchmortem")
     autopsy = module.Autopsy(training.model, optimizer=training.optimizer).__enter__()
+    # It would leave a report beside the checkout when the interpreter ends.
+    atexit.unregister(autopsy._atexit_handler)
     return lambda loss: autopsy.step(loss=loss.item())
 
 
