@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import runpy
 import traceback
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -114,8 +115,10 @@ def state(model: nn.Module, optimizer: torch.optim.Optimizer) -> list[Any]:
 def start(work: Callable[[int, Path], None], folder: Path) -> list[BaseProcess]:
     """Begin ``work`` in every process, each with its rank."""
     context = multiprocessing.get_context("spawn")
+    # By file and name: a file of tests is no module that another process could import.
+    place = work.__code__.co_filename, work.__name__
     processes: list[BaseProcess] = [
-        context.Process(target=_run, args=(work, rank, folder), daemon=True) for rank in range(PROCESSES)
+        context.Process(target=_run, args=(*place, rank, folder), daemon=True) for rank in range(PROCESSES)
     ]
     for process in processes:
         process.start()
@@ -140,8 +143,9 @@ def run(work: Callable[[int, Path], None], folder: Path) -> None:
     assert not any(errors), "\n".join(errors)
 
 
-def _run(work: Callable[[int, Path], None], rank: int, folder: Path) -> None:
+def _run(file: str, name: str, rank: int, folder: Path) -> None:
     torch.set_num_threads(1)
+    work = runpy.run_path(file)[name]
     torch.distributed.init_process_group(
         "gloo", init_method=f"file://{folder / 'meeting'}", rank=rank, world_size=PROCESSES
     )
