@@ -41,7 +41,9 @@ class Governor:
         base, seconds = self._ledger.record_seconds, self._ledger.probe_seconds
         chosen, costly = split_by_cost(base, seconds)
         cost = base + sum(seconds[place] for place in chosen)
-        left = self._fraction * (now - self._start) - self._ledger.spent - cost
+        left = self._fraction * (now - self._start) - self._ledger.spent_on_records
+        # The first record is cold, and costs several times what those after it do: it is no measure for them.
+        left -= cost if self._ledger.records > 1 else 0.0
         if left < 0:
             self._next = now - left / self._fraction
             return None

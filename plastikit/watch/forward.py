@@ -289,7 +289,7 @@ class Forward:
                 self.skipped[own] = "not watched: it goes into no weights, so that it is an output of the network"
         for label, seen in self.seen.items():
             self._check_units(label, seen)
-        if not self.seen and self._choice.is_auto and not self.problems:
+        if not self.seen and self._choice.is_open and not self.problems:
             raise nothing_found(self._model)
         for pattern in self._choice.unmatched(self._met):
             raise UnknownNameError.of("layer", pattern, [*self._choice.modules, *self._met])

@@ -65,6 +65,8 @@ class Choice:
         self.modules = modules
         self.is_auto = isinstance(layers, str) and layers == AUTO
         self._chooses = layers if callable(layers) else None
+        self.is_open = self.is_auto or callable(layers)
+        """Whether nobody named what there must be."""
         self._axes: Mapping[str, int] = layers if isinstance(layers, Mapping) else {}
         named = [layers] if isinstance(layers, str) else [] if self._chooses else list(cast("Iterable[str]", layers))
         self._patterns = [] if self.is_auto else named
@@ -199,7 +201,7 @@ def unit_axis(layer: Layer, output: Tensor, produced: int | None) -> int:
         return produced
     raise UnitAxisError(
         f"layer {layer.label!r} puts out a tensor of shape {tuple(output.shape)}, and what produced it does not tell "
-        f"which axis counts its units; say so: layers={{{layer.label!r}: axis}}"
+        f"which axis counts its units; say so, beside the other layers: layers={{{layer.label!r}: axis}}"
     )
 
 

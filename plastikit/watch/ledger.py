@@ -81,6 +81,11 @@ class Ledger:
         return self._apart - self._outside + self._captured + self._idle + self._forwards
 
     @property
+    def spent_on_records(self) -> float:
+        """Seconds spent watching so far, without those in which nothing was to be done: no spacing saves these."""
+        return self.spent - self._idle
+
+    @property
     def apart(self) -> float:
         """Seconds so far that ``charge_capture`` must not count again."""
         return self._apart

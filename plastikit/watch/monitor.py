@@ -15,7 +15,7 @@ from typing import Any, Self
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from plastikit.errors import UnknownNameError
+from plastikit.errors import ConfigurationError, UnknownNameError
 from plastikit.record.provenance import provenance
 from plastikit.record.store import RunStore
 from plastikit.schema import EVALUATION, FAILED, FINISHED, INTERRUPTED, RUNNING, TRAINING
@@ -185,6 +185,8 @@ class Monitor:
             step: The step to record the scalars at; by default the number of updates so far.
             scalars: Numbers, tensors of one element, or mappings of tasks to numbers.
         """
+        if step is not None and (not isinstance(step, int) or isinstance(step, bool) or step < 0):
+            raise ConfigurationError(f"step is {step!r}, where a whole number from 0 on was expected; count updates")
         self._pace.end_step()
         if scalars:
             self._recorder.write_scalars(TRAINING, self.steps if step is None else step, scalars, self._journal.stamps)
@@ -247,7 +249,8 @@ class Monitor:
         """Tell the loss of each sample, from which conflict between groups and the noise of gradients are measured.
 
         Call it before ``backward()``; between due steps it returns at once. On a due step it takes the gradients of
-        pieces of the batch, one backward pass each, and leaves ``.grad`` and the graph as they are.
+        pieces of the batch, one backward pass each, and leaves the parameters' ``.grad`` and the graph as they are.
+        Hooks of your own on tensors of the graph run in each of these passes; ``retain_grad()`` adds them all up.
 
         >>> losses = nn.functional.mse_loss(model(inputs), targets, reduction="none")  # doctest: +SKIP
         >>> monitor.losses(losses, groups=task)  # doctest: +SKIP
@@ -291,8 +294,8 @@ class Monitor:
             if state == FINISHED and self._company.is_writer:
                 self._tell_unseen()
         finally:
+            forget(self._save)
             self._store.close(state, error=error)
-        forget(self._save)
 
     def __enter__(self) -> Self:
         return self

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 from torch.optim import Optimizer
+from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils.hooks import RemovableHandle
 
 from plastikit.watch.agenda import Agenda, Due
@@ -40,6 +41,8 @@ class Pace:
         self._journal = journal
         self._ledger = ledger
         self._everyone = frozenset(map(id, optimizers))
+        self._strangers: set[int] = set()
+        """Optimizers that were not attached, and were looked at."""
         self._stepped: set[int] = set()
         self._inside: set[int] = set()
         self._is_idle = False
@@ -53,6 +56,8 @@ class Pace:
                 optimizer.register_step_post_hook(self._after_step),
             )
         ]
+        if optimizers:
+            self._handles.append(register_optimizer_step_post_hook(self._after_any))
         self._open(0, clocks)
 
     @property
@@ -161,6 +166,17 @@ class Pace:
         if self._is_due(step):
             self._open(step, self._clocks)
         self._ledger.charge_idle(start)
+
+    def _after_any(self, optimizer: Optimizer, _args: object, _kwargs: object) -> None:
+        """An optimizer that was not attached may update what is watched: one that was built anew in the training."""
+        if id(optimizer) in self._everyone or id(optimizer) in self._strangers:
+            return
+        self._strangers.add(id(optimizer))
+        parameters = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+        for clock in self._clocks:
+            if any(id(parameter) in parameters for parameter in clock.watch.named.values()):
+                problem = f"{clock.name} is updated by an optimizer that was not attached, whose steps are not heard"
+                self._journal.tell([f"{problem}; attach again, with that one and to a new store"])
 
     def _advance(self) -> None:
         """End the round: what is due in the next one gets its hooks."""

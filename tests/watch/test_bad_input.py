@@ -98,3 +98,14 @@ def test_a_path_inside_a_file(tmp_path: Path) -> None:
     for path in ("file/run.zarr", "file/deeper/run.zarr"):
         with pytest.raises(ConfigurationError, match=r"file"):
             attach(_model(), store=tmp_path / path)
+
+
+@pytest.mark.parametrize("step", ["a", 1.5, -1, True])
+def test_a_step_is_a_whole_number(step: object, tmp_path: Path) -> None:
+    """Anything else is refused at once, and nothing is written for it."""
+    model = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
+    with attach(model, store=tmp_path / "run.zarr") as monitor:
+        with pytest.raises(ConfigurationError, match=r"step is .*whole number"):
+            monitor.step(step, loss=1.0)
+        model(torch.ones(3, 2)).sum().backward()
+        monitor.step(loss=1.0)

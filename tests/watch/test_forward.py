@@ -160,3 +160,9 @@ def test_a_part_that_fails_and_is_caught() -> None:
     _, sight = _see(Careful(), torch.randn(6, 4))
     assert list(sight.features) == ["wide.relu"]
     assert torch.overrides._get_current_function_mode() is None
+
+
+def test_a_function_that_chooses_nothing_is_an_error() -> None:
+    """As where nothing is found."""
+    with pytest.raises(NothingToWatchError):
+        _see(nn.Sequential(_Block(torch.relu), nn.Linear(4, 1)), torch.randn(6, 4), lambda _name, _kind: False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.optim.optimizer import _global_optimizer_post_hooks
 
 from oracles.runs import group
 from plastikit.watch.monitor import Monitor, attach
@@ -125,3 +127,21 @@ def test_a_replaced_activation(interval: int, tmp_path: Path) -> None:
             torch.tensor(activation.sel(step=step).values), function(hidden).abs().mean(dim=0), rtol=1e-5, atol=1e-6
         )
     assert not any(module._forward_hooks for module in (old, *model.modules()))
+
+
+def test_an_optimizer_that_takes_the_place_of_the_attached_one_is_told(tmp_path: Path) -> None:
+    """Its steps are not heard, which is a warning at the first of them; another network's optimizer is none."""
+    model, other = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1)), nn.Linear(2, 2)
+    optimizer = torch.optim.Adam(model.parameters())
+    before = len(_global_optimizer_post_hooks)
+    monitor = attach(model, optimizer=optimizer, store=tmp_path / "run.zarr")
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        for network, size in ((other, 2), (model, 3)):
+            stranger = torch.optim.SGD(network.parameters(), lr=0.1)
+            for _ in range(3):
+                network(torch.ones(5, size)).sum().backward()
+                stranger.step()
+    assert ["not attached" in str(each.message) for each in warned] == [True]
+    monitor.close()
+    assert len(_global_optimizer_post_hooks) == before
