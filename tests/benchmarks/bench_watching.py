@@ -10,7 +10,7 @@ from typing import Final
 import pytest
 import torch
 from benchmarks.pairs import paired_ratios, seconds, table
-from benchmarks.trainings import Training, Watcher, bare_decompositions, by_hand, peers
+from benchmarks.trainings import Training, Watcher, bare_decompositions, bare_passes, by_hand, peers
 
 import plastikit
 from plastikit.probes import PROBES
@@ -65,6 +65,7 @@ def test_cost_of_watching(batch: int, tmp_path: Path) -> None:
         "S and P tiers, every step": monitors.watcher("S and P", plastikit.every(1), _named(*Tier)),
         "the defaults (every 100 steps)": monitors.watcher("defaults", DEFAULT, "default"),
         "between due steps": monitors.watcher("between", plastikit.every(FAR), "default"),
+        "the passes of the S tier alone, every step": bare_passes,
         "the decompositions alone, every step": bare_decompositions,
         "by hand (svdvals, .item()), every step": by_hand,
     }

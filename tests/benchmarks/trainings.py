@@ -55,6 +55,41 @@ def bare_decompositions(training: Training) -> Callable[[Any], None]:
     return after
 
 
+def bare_passes(training: Training) -> Callable[[Any], None]:
+    """One pass for each statistic of the S tier, in as few operations as torch has; nothing is named, kept or stored.
+
+    Outputs, their gradients and what went into them; parameters, gradients, the way from the start and of the update.
+    """
+    features, inputs, gradients = _features_of(training.model), dict[str, Tensor](), dict[str, Tensor]()
+    for name, module in training.model.named_modules():
+        if isinstance(module, nn.ReLU):
+            module.register_forward_hook(partial(_keep_backward, name, inputs, gradients))
+    parameters = list(training.model.parameters())
+    initial, before = ([parameter.detach().clone() for parameter in parameters] for _ in range(2))
+    changed = [torch.empty_like(parameter) for parameter in parameters]
+
+    @torch.no_grad()
+    def after(_loss: Tensor) -> None:
+        for name, output in features.items():
+            output.abs().mean(dim=0)
+            torch.gt(inputs[name], 0, out=torch.empty_like(output)).sum(dim=0)
+            torch.linalg.vector_norm(inputs[name], dim=1).mean()
+            gradients[name].abs().mean(dim=0)
+        of_loss = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        torch._foreach_norm(before)
+        torch._foreach_norm(of_loss)
+        for start, now, change, gradient in zip(initial, before, changed, of_loss, strict=True):
+            torch.linalg.vector_norm(torch.sub(now, start, out=change))
+            torch.abs(now, out=change).sum()
+            torch.abs(gradient, out=change).amax()
+            change.ne_(0).sum()
+        torch._foreach_copy_(changed, parameters)
+        torch._foreach_norm(torch._foreach_sub(changed, before))
+        torch._foreach_copy_(before, parameters)
+
+    return after
+
+
 def by_hand(training: Training) -> Callable[[Any], None]:
     """What people write into their training loop: forward hooks, ``svdvals``, and ``.item()`` for each value."""
     model, features = training.model, _features_of(training.model)
@@ -107,6 +142,13 @@ def peers() -> dict[str, Watcher | None]:
     """Other tools by name; None for one that is not installed."""
     known: dict[str, Watcher] = {"torchmortem": torchmortem, "neural_observatory": neural_observatory}
     return {name: watcher if importlib.util.find_spec(name) else None for name, watcher in known.items()}
+
+
+def _keep_backward(
+    name: str, into: dict[str, Tensor], gradients: dict[str, Tensor], _module: nn.Module, given: Any, output: Tensor
+) -> None:
+    into[name] = given[0].detach()
+    output.register_hook(partial(gradients.__setitem__, name))
 
 
 def _features_of(model: nn.Module) -> dict[str, Tensor]:
