@@ -17,7 +17,8 @@ class Governor:
     the costly probes, each of which joins the first record at which its own part has earned it. A probe is costly
     where it costs more than the record and all cheaper probes together. Intervals follow from the medians of late
     records, so that one slow record does not thin out all that follow; but nothing at all is due while more was spent
-    than the budget allows for the time since the start.
+    than the budget allows for the time since the start. Where updates are so short that even finding nothing due takes
+    most of it, records keep half.
     """
 
     def __init__(self, fraction: float, probes: Sequence[Probe], ledger: Ledger) -> None:
@@ -41,7 +42,9 @@ class Governor:
         base, seconds = self._ledger.record_seconds, self._ledger.probe_seconds
         chosen, costly = split_by_cost(base, seconds)
         cost = base + sum(seconds[place] for place in chosen)
-        left = self._fraction * (now - self._start) - self._ledger.spent_on_records
+        earned = self._fraction * (now - self._start)
+        # What finding that nothing is due takes is paid first, but where updates are short it leaves half to records.
+        left = max(earned - self._ledger.spent, earned / 2 - self._ledger.spent_on_records)
         # The first record is cold, and costs several times what those after it do: it is no measure for them.
         left -= cost if self._ledger.records > 1 else 0.0
         if left < 0:
