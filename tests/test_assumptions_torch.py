@@ -7,7 +7,6 @@ from itertools import pairwise
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.utils.weak import WeakTensorKeyDictionary
 
 
 def test_hooks_surround_the_optimizers_step() -> None:
@@ -108,17 +107,6 @@ def test_forward_hooks_see_the_modules_own_output() -> None:
     assert seen[0][1] is seen[1][1]
 
 
-def test_weak_dictionaries_know_tensors_by_identity() -> None:
-    """Equal tensors are different keys, and a key goes with its tensor."""
-    known: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
-    one, two = torch.ones(2), torch.ones(2)
-    known[one] = 1
-    assert known.get(two) is None
-    assert known.get(one) == 1
-    del one
-    assert len(known) == 0
-
-
 def test_modules_are_named_once() -> None:
     """A module or parameter that appears twice has the name of its first place."""
     relu, linear = nn.ReLU(), nn.Linear(2, 2)
@@ -140,3 +128,13 @@ def test_fused_optimizers_are_handed_scaled_gradients() -> None:
     scaler.step(optimizer)
     assert seen == [(8, 8)]
     assert getattr(optimizer, "grad_scale", None) is None
+
+
+def test_autocast_keeps_what_it_casts_without_gradients_to_itself() -> None:
+    """Weights cast where gradients are off do not stand in for those of the training that follows."""
+    model = nn.Linear(3, 2)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        with torch.no_grad():
+            model(torch.ones(4, 3))
+        model(torch.ones(4, 3)).float().sum().backward()
+    assert model.weight.grad is not None

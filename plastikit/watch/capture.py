@@ -57,7 +57,6 @@ class NetworkWatch:
         self.kinds: dict[str, str] = {}
         self.weights: frozenset[str] = frozenset()
         self._forward = Forward(self.model, choice, prefix=prefix, units=self.units)
-        self._is_grouped = groups is not None
         self._groups_of = groups
         self._groups: Tensor | None = None
         self._handles: list[RemovableHandle] = []

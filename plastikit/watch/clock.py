@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 
-from plastikit.watch.capture import NetworkWatch
+from plastikit.watch.capture import OF_BACKWARD, NetworkWatch
 from plastikit.watch.pieces import pieces_of, pieces_of_groups
 from plastikit.watch.probe import Capture, Needs, Pieces
 from plastikit.watch.sight import Sight, deaf
@@ -104,7 +104,9 @@ class Clock:
     def take_gradients(self, optimizer: Optimizer) -> None:
         """Take the gradients that ``optimizer`` sees, its settings for them; unscaled, where it does that itself."""
         scale = getattr(optimizer, "grad_scale", None)
-        self.loss_scale = loss_scale(optimizer)
+        if self.watch.needs & OF_BACKWARD:
+            # Nobody else needs it, and on a device it is waited for.
+            self.loss_scale = loss_scale(optimizer)
         self.settings |= dict(self._groups(optimizer))
         gradients = self.watch.gradients()
         for name in self.owned[id(optimizer)]:
@@ -177,6 +179,7 @@ class Clock:
         self.left.clear()
         self.before, self.gradients, self.updated = {}, {}, {}
         self.optimizer_state, self.settings, self.pieces = {}, {}, None
+        self.loss_scale = 1.0
         self.watch.release()
 
     def stop(self) -> None:

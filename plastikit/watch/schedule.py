@@ -111,11 +111,12 @@ def at(steps: Iterable[int]) -> At:
 
 
 def budget(fraction: float) -> Budget:
-    """Record as often as the measured cost of watching stays under ``fraction`` of the training time.
+    """Record as often as the cost that the monitor measures of itself stays near ``fraction`` of the training time.
 
     Half of it goes to records with the cheap probes, half to the costly ones, which are left out of most records: NaN
     there. Step 0 is recorded with every probe; the next record waits until training has earned that. Which steps are
-    recorded depends on how fast the machine is, and differs between two runs of one training.
+    recorded depends on how fast the machine is, and differs between two runs of one training. What a step without a
+    record costs cannot be spaced: where updates take less than a millisecond it is felt.
 
     >>> budget(0.01)
     Budget(fraction=0.01)
