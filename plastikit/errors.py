@@ -38,8 +38,35 @@ class StoreExistsError(PlastikitError, FileExistsError):
     """A run would be written where something already lies."""
 
 
+class ExportExistsError(PlastikitError, FileExistsError):
+    """An export would be written where something already lies."""
+
+
 class StoreClosedError(PlastikitError, RuntimeError):
     """A record was handed to a run that is closed."""
+
+
+class StoreInUseError(PlastikitError, BlockingIOError):
+    """A run that another process is writing."""
+
+
+class StoreWriteError(PlastikitError, OSError):
+    """Records that could not be written."""
+
+
+class StoreAccessError(PlastikitError, OSError):
+    """A store behind a URL that refused a request, or did not answer it."""
+
+    @classmethod
+    def of(cls, location: str, number: int, reason: str) -> Self:
+        """Its parts are those of the system's own errors: ``errno``, and ``strerror`` without the location."""
+        error = cls(f"{location}: {reason}")
+        error.errno, error.strerror = number, reason
+        return error
+
+
+class DamagedError(PlastikitError, ValueError):
+    """A file of a run that is not what was written."""
 
 
 class NotARunError(PlastikitError, FileNotFoundError):

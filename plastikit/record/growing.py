@@ -1,96 +1,131 @@
-"""One array of a run that grows by rows: chunks are written at once, not by way of Zarr's event loop."""
+"""One array of a run that grows by rows: the chunks that have to be written so that it holds more of them."""
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-from typing import Any, cast
+import itertools
+import math
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
-import zarr
-from numcodecs import Zstd
-from zarr.codecs import BytesCodec, ZstdCodec
-from zarr.core.buffer import default_buffer_prototype
 
-Rows = npt.NDArray[Any]
+from plastikit.record.encoding import TEXT, ArrayKind, Document, Values, array_document, encode
+
+
+class _Extent(NamedTuple):
+    """How far an array reaches, and what lies in the chunks of its last row."""
+
+    shape: tuple[int, ...]
+    first: int
+    """The first row of those chunks."""
+    tail: Values
+    """Their rows, over all inner dimensions."""
 
 
 class GrowingArray:
     """An array whose rows reach the disk in order.
 
-    Its own metadata say how many rows there are only after ``settle``: what readers go by is ``document``.
+    What ``stage`` gives is to be written; ``accept`` says that it has been, and until then all stays as it was.
     """
 
-    def __init__(self, array: zarr.Array[Any], folder: Path) -> None:
-        """``array`` is new, and lies in ``folder``."""
-        self._array = array
-        self._folder = folder
-        self._shape = tuple(array.shape)
-        self._document: dict[str, Any] | None = None
-        self._codec = _zstd(array)
-        self._first, self._tail = 0, cast("Rows", np.empty((0, *array.shape[1:])))
+    def __init__(self, key: str, kind: ArrayKind) -> None:
+        """An array of no rows, which lies at ``key`` below its run."""
+        self._key = key
+        self._kind = kind
+        empty = np.empty((0,) * len(kind.dims), dtype=object if kind.dtype == TEXT else kind.dtype)
+        self._now = self._staged = _Extent(empty.shape, 0, empty)
+        self._told: tuple[int, ...] | None = None
 
     @property
-    def inner(self) -> tuple[int, ...]:
-        """Sizes of the dimensions after the leading one."""
-        return self._shape[1:]
+    def rows(self) -> int:
+        """Rows on disk."""
+        return self._now.shape[0]
 
-    def document(self) -> dict[str, Any]:
-        """The array's metadata as they belong into the root's consolidated view."""
-        if self._document is None:
-            buffers = self._array.metadata.to_buffer_dict(default_buffer_prototype())
-            self._document = json.loads(buffers["zarr.json"].to_bytes())
-        return self._document | {"shape": list(self._shape)}
+    @property
+    def document(self) -> Document:
+        """The array's metadata with all that is staged."""
+        return array_document(self._staged.shape, self._kind)
 
-    def grow(self, inner: tuple[int, ...]) -> None:
-        """Make room along the dimensions after the leading one; nothing where they are as they were."""
-        if inner != self._shape[1:]:
-            self._shape = (self._shape[0], *inner)
-            self.settle()
+    def last_row(self) -> Values:
+        """The values of the last row on disk."""
+        return np.asarray(self._now.tail[-1])
 
-    def write(self, start: int, rows: Rows) -> None:
-        """Put ``rows`` at ``start``, where they replace what lies there and follow what lies before."""
-        self._shape = (start + len(rows), *self._shape[1:])
-        length, *inner = self._array.chunks
-        first = start // length * length
-        if self._codec is None or tuple(inner) != self._shape[1:]:
-            self.settle()
-            self._array[start:] = rows
-            return
-        if first != self._first or start - first > len(self._tail):
-            # The last row of the chunk before is written again.
-            self.settle()
-            self._tail = np.asarray(self._array[first:start])
-        block = np.concatenate([self._tail[: start - first], rows]) if start > first else rows
+    def stage(self, start: int, rows: Values) -> dict[str, bytes]:
+        """The chunks that put ``rows`` at ``start``: where the last row lies, or the one after it.
+
+        Along the inner dimensions the array is as large as ``rows``; what was not there before is missing.
+        """
+        inner = rows.shape[1:]
+        length = self._kind.chunks[0]
+        if not self.rows:
+            # A column that appears late is missing in all rows before it.
+            before, first = self._missed((start % length, *inner)), start - start % length
+        else:
+            before, first = self._room(self._now.tail[: start - self._now.first], inner), self._now.first
+        block = np.concatenate([before, rows.astype(before.dtype, copy=False)])
+        count = start + len(rows)
+        last = (count - 1) // length * length
+        self._staged = _Extent((count, *inner), last, block[last - first :].copy())
+        items = self._filled(first // length, inner)
         for offset in range(0, len(block), length):
-            self._put((first + offset) // length, block[offset : offset + length])
-        kept = len(block) // length * length
-        self._first, self._tail = first + kept, block[kept:].copy()
+            items |= self._encoded((first + offset) // length, block[offset : offset + length])
+        return items
 
-    def settle(self) -> None:
-        """Bring the array's own metadata up to date."""
-        if self._array.shape != self._shape:
-            self._array.resize(self._shape)
-            self._document = None
+    def accept(self) -> None:
+        """What was staged lies on disk."""
+        self._now = self._staged
 
-    def _put(self, number: int, rows: Rows) -> None:
-        """Replace a chunk in one step."""
-        missing = self._array.chunks[0] - len(rows)
-        if missing:
-            rows = np.concatenate([rows, np.full((missing, *rows.shape[1:]), self._array.fill_value, rows.dtype)])
-        assert self._codec is not None  # noqa: S101  the caller has looked
-        dtype = self._array.dtype.newbyteorder("<")
-        place = self._folder.joinpath("c", str(number), *("0" for _ in self.inner))
-        place.parent.mkdir(parents=True, exist_ok=True)
-        fresh = place.with_name(f"{place.name}.partial")
-        fresh.write_bytes(self._codec.encode(np.ascontiguousarray(rows, dtype=dtype)))
-        fresh.replace(place)
+    def discard(self) -> None:
+        """What was staged could not be written."""
+        self._staged, self._told = self._now, None
 
+    def restore(self, shape: tuple[int, ...], first: int, tail: Values) -> None:
+        """Go on with an array that lies on disk: ``tail`` holds its rows from ``first`` on, where a chunk begins."""
+        self._now = self._staged = _Extent(shape, first, tail)
 
-def _zstd(array: zarr.Array[Any]) -> Zstd | None:
-    """What packs the chunks of an array; None where they are not plain numbers, packed as we would."""
-    codecs: tuple[Any, ...] = tuple(getattr(array.metadata, "codecs", ()))
-    if array.dtype.kind not in "fi" or [type(codec) for codec in codecs] != [BytesCodec, ZstdCodec]:
-        return None
-    return Zstd(level=codecs[1].level, checksum=codecs[1].checksum)
+    def own_document(self) -> Document | None:
+        """The array's metadata where those beside its chunks are not up to date; from then on they are taken to be."""
+        if self._told == self._staged.shape:
+            return None
+        self._told = self._staged.shape
+        return self.document
+
+    def _filled(self, before: int, inner: tuple[int, ...]) -> dict[str, bytes]:
+        """Chunks of missing values at all places before the row chunk ``before`` that lay outside the array."""
+        known = set(self._cells(self._now.shape[1:])) if self.rows else set()
+        fresh = [cell for cell in self._cells(inner) if cell not in known]
+        if not before or not fresh:
+            return {}
+        data = encode(self._missed(self._kind.chunks))
+        return {self._chunk(row, cell): data for row in range(before) for cell in fresh}
+
+    def _encoded(self, number: int, rows: Values) -> dict[str, bytes]:
+        items = {}
+        for cell in self._cells(rows.shape[1:]):
+            part = rows[(slice(None), *(slice(k * size, (k + 1) * size) for k, size in self._along(cell)))]
+            if part.shape != self._kind.chunks:
+                whole = self._missed(self._kind.chunks)
+                whole[tuple(slice(0, size) for size in part.shape)] = part
+                part = whole
+            items[self._chunk(number, cell)] = encode(part)
+        return items
+
+    def _cells(self, inner: tuple[int, ...]) -> list[tuple[int, ...]]:
+        """The places of chunks along the inner dimensions."""
+        counts = [math.ceil(size / chunk) for size, chunk in zip(inner, self._kind.chunks[1:], strict=True)]
+        return list(itertools.product(*map(range, counts)))
+
+    def _along(self, cell: tuple[int, ...]) -> zip[tuple[int, int]]:
+        return zip(cell, self._kind.chunks[1:], strict=True)
+
+    def _chunk(self, number: int, cell: tuple[int, ...]) -> str:
+        return "/".join(map(str, (self._key, "c", number, *cell)))
+
+    def _room(self, rows: Values, inner: tuple[int, ...]) -> Values:
+        if rows.shape[1:] == inner:
+            return rows
+        wider = self._missed((len(rows), *inner))
+        wider[tuple(slice(0, size) for size in rows.shape)] = rows
+        return wider
+
+    def _missed(self, shape: tuple[int, ...]) -> Values:
+        return np.full(shape, self._kind.missing, dtype=self._now.tail.dtype)

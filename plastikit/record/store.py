@@ -1,18 +1,27 @@
-"""Writes a run: buffered rows, made visible all at once by one atomic replacement of the root's metadata."""
+"""Writes a run: rows are handed over at once, and reach the disk from another thread, all of a commit in one step."""
 
 from __future__ import annotations
 
-import json
+import os
 import time
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Final
+import warnings
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import partial
+from typing import Any, Final, Literal
 
 import numpy as np
-import zarr
 
-from plastikit.errors import ConfigurationError, StoreClosedError, StoreExistsError
-from plastikit.record.table import Column, Packed, Table, Values
+from plastikit.errors import ConfigurationError, StoreClosedError, StoreExistsError, StoreWriteError
+from plastikit.record.claim import claim
+from plastikit.record.columns import Columns
+from plastikit.record.committed import read_root
+from plastikit.record.place import Folder, Location, Place, place_of
+from plastikit.record.resuming import restored
+from plastikit.record.root import COPY, ROOT, seal, unseal
+from plastikit.record.table import Column, Packed, Row, Table, Values
+from plastikit.record.values import plain
+from plastikit.record.writer import KEPT_BYTES, Writer
 from plastikit.schema import (
     DIAGNOSTICS,
     EVALUATION,
@@ -25,81 +34,114 @@ from plastikit.schema import (
     TRAINING,
 )
 
-_BUFFERED_ROWS: Final = 1024
-_BUFFERED_BYTES: Final = 16 * 2**20
-_COMMIT_SECONDS: Final = 10.0
+OnError = Literal["warn", "raise"]
+
+_LEADING: Final = {DIAGNOSTICS: STEP, TRAINING: STEP, EVALUATION: STEP, EVENTS: EVENT}
+_HURRY_ROWS: Final = 1024
+_HURRY_BYTES: Final = 16 * 2**20
 _WALL_TIME: Final = Column(
     dtype="float64",
     attrs={"long_name": "wall time", "units": "seconds since 1970-01-01"},
     coordinate=True,
 )
+_OF_EVENTS: Final = {
+    "kind": Column(dtype="str", attrs={"long_name": "kind of event"}),
+    "message": Column(dtype="str", attrs={"long_name": "what happened"}),
+    "event_step": Column(dtype="int64", attrs={"long_name": "step of the event"}),
+}
 
 
 class RunStore:
     """One run being written.
 
-    Rows are gathered in memory and reach the disk together: after 1024 of them or 16 MiB, 10 seconds after the last
-    time, on ``commit`` and on ``close``. Readers see whole rows only, in all variables alike.
+    Rows are gathered in memory and reach the disk together, from a thread of their own: within 10 seconds, after 1024
+    of them or 16 MiB, on ``commit`` and on ``close``. Readers see whole rows only, in all variables alike.
+
+    A disk that fails does not end the training: it is told, rows are kept and tried again, the oldest are given up
+    where they grow beyond 128 MiB, and the run says which. With ``on_error="raise"`` the next row raises instead.
     """
 
     def __init__(
         self,
-        path: Path,
+        location: Location,
         *,
         configuration: Mapping[str, Any],
         provenance: Mapping[str, Any],
         watching: Mapping[str, Any] | None = None,
+        resume_at: int | None = None,
+        on_error: OnError = "warn",
+        tell: Callable[[str], None] = warnings.warn,
     ) -> None:
-        """Start a run at ``path``; ``watching`` says what is measured in it, and when.
+        """Start a run at ``location``, or go on with the one that lies there.
+
+        Args:
+            location: A path, or a URL.
+            configuration: What the run is about.
+            provenance: Where it comes from.
+            watching: What is measured in it, and when.
+            resume_at: The step from which the run is gone on with: what it holds of later steps is taken out, to be
+                recorded again, and a record of the same step is joined. None for a new run.
+            on_error: Whether a disk that fails is told, or raised.
+            tell: Takes what the user should hear.
 
         Raises:
-            ConfigurationError: ``configuration`` holds something that JSON cannot say.
-            StoreExistsError: something lies at ``path`` already; it is left untouched.
+            ConfigurationError: ``configuration`` holds something that JSON cannot say or, resumed, is another; or no
+                run can lie there.
+            DamagedError: the run to be resumed is damaged.
+            NotARunError: there is no run to be resumed.
+            StoreExistsError: something lies there already; it is left untouched.
+            StoreInUseError: another process writes the run to be resumed.
+            StoreWriteError: it cannot be written there.
         """
-        self.path = path
-        configuration = _plain(configuration, "metadata")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.mkdir()
-        except NotADirectoryError:
-            raise ConfigurationError(f"{path} lies inside a file; choose a path whose folders are folders") from None
-        except FileExistsError:
-            if not path.exists():
-                raise ConfigurationError(
-                    f"{path.parent} is no folder, so no run can lie in it; choose another path"
-                ) from None
-            raise StoreExistsError(
-                f"{path} exists already and is left untouched; choose another path, or delete it first"
-            ) from None
-        except OSError as error:
-            raise ConfigurationError(
-                f"{path} cannot be written: {error.strerror}; choose a path in a folder that you may write to"
-            ) from None
-        self._root = zarr.open_group(path, mode="w", zarr_format=3)
-        self._attributes: dict[str, Any] = {
+        attributes = {
             "schema_version": SCHEMA_VERSION,
             "state": RUNNING,
-            "configuration": configuration,
+            "configuration": plain(configuration, "metadata"),
             "provenance": dict(provenance),
         }
         if watching is not None:
-            self._attributes["watching"] = _plain(watching, "watching")
-        self._tables = {
-            name: Table(self._root.create_group(name), leading, path / name)
-            for name, leading in ((DIAGNOSTICS, STEP), (TRAINING, STEP), (EVALUATION, STEP), (EVENTS, EVENT))
-        }
-        for table in self._tables.values():
-            table.declare("wall_time", _WALL_TIME)
-        events = self._tables[EVENTS]
-        events.declare("kind", Column(dtype="str", attrs={"long_name": "kind of event"}))
-        events.declare("message", Column(dtype="str", attrs={"long_name": "what happened"}))
-        events.declare("event_step", Column(dtype="int64", attrs={"long_name": "step of the event"}))
-        self.commit()
+            attributes["watching"] = plain(watching, "watching")
+        self._place = place = place_of(location)
+        self._tables = _empty_tables()
+        self._columns = [Columns(name, table) for name, table in self._tables.items()]
+        self._on_error = on_error
+        self._tell = tell
+        self._process = os.getpid()
+        self._handed_bytes = self._rows_since = self._bytes_since = 0
+        if resume_at is None:
+            _make_room(place)
+        else:
+            read_root(place)
+        right = claim(place)
+        try:
+            if resume_at is not None:
+                attributes, excess = restored(place, resume_at, self._tables, self._columns, attributes)
+            self._writer = Writer(place, right, self._columns, attributes)
+            if resume_at is not None:
+                self.event("resumed", f"{excess} rows of later steps were taken out", resume_at)
+            self._writer.start()
+        except BaseException:
+            right.release()
+            if resume_at is None:
+                # Nothing was recorded; what is left would keep the next attempt from this place.
+                with suppress(OSError):
+                    place.remove("")
+            raise
+
+    @property
+    def location(self) -> str:
+        """The path or URL of the run."""
+        return self._place.location
 
     @property
     def state(self) -> str:
         """``running``, ``finished``, ``failed`` or ``interrupted``."""
-        return str(self._attributes["state"])
+        return str(self._writer.attributes["state"])
+
+    @property
+    def committed(self) -> Mapping[str, int]:
+        """Rows that readers see, by group."""
+        return {columns.name: columns.rows for columns in self._columns}
 
     def table(self, group: str) -> Table:
         """The rows of one group: ``diagnostics``, ``training``, ``evaluation`` or ``events``."""
@@ -112,85 +154,120 @@ class RunStore:
 
         Raises:
             StoreClosedError: the run was closed before.
+            StoreWriteError: rows cannot be written, and ``on_error`` is ``"raise"``; this one is kept with the others.
         """
         if self.state != RUNNING:
-            raise StoreClosedError(f"the run {self.path} is {self.state}; start a new run to record more")
-        self._tables[group].append(
-            index,
-            {name: np.asarray(value) for name, value in values.items()} | {"wall_time": np.asarray(time.time())},
-            packed,
-        )
-        self._waiting += 1
-        self._waiting_bytes += 0 if packed is None else packed[1].nbytes
-        is_full = self._waiting >= _BUFFERED_ROWS or self._waiting_bytes >= _BUFFERED_BYTES
-        if is_full or time.monotonic() - self._committed_at >= _COMMIT_SECONDS:
-            self.commit()
+            raise StoreClosedError(f"the run {self.location} is {self.state}; start a new run to record more")
+        if self._process != os.getpid():
+            # A forked process has no writer; the run is its parent's.
+            return
+        arrays = {name: np.asarray(value) for name, value in values.items()}
+        row = Row(index, arrays | {"wall_time": np.asarray(time.time())}, packed)
+        if self._handed_bytes - self._writer.taken_bytes > KEPT_BYTES:
+            self._writer.refused.append((group, index))
+        else:
+            self._tables[group].append(row)
+            self._handed_bytes += row.nbytes
+        self._rows_since += 1
+        self._bytes_since += row.nbytes
+        if self._rows_since >= _HURRY_ROWS or self._bytes_since >= _HURRY_BYTES:
+            self._rows_since = self._bytes_since = 0
+            self._writer.hurry()
+        if self._writer.news or self._writer.trouble is not None:
+            self._hear()
 
     def event(self, kind: str, message: str, step: int) -> None:
         """Note that something happened: a warning, an interruption, a resumption."""
-        rows = self._tables[EVENTS].rows
-        self.append(EVENTS, rows, {"kind": kind, "message": message, "event_step": step})
+        self.append(EVENTS, self._tables[EVENTS].rows, {"kind": kind, "message": message, "event_step": step})
 
     def commit(self) -> None:
-        """Make every row handed over so far visible to readers, in one step."""
-        for table in self._tables.values():
-            table.write()
-            if self.state != RUNNING:
-                table.settle()
-        metadata = {key: value for table in self._tables.values() for key, value in table.documents().items()}
-        root = {
-            "attributes": self._attributes,
-            "zarr_format": 3,
-            "node_type": "group",
-            "consolidated_metadata": {"kind": "inline", "must_understand": False, "metadata": metadata},
-        }
-        _replace_root(self.path, root)
-        self._waiting, self._waiting_bytes = 0, 0
-        self._committed_at = time.monotonic()
+        """Make every row handed over so far visible to readers, in one step, and wait until they are.
+
+        Raises:
+            StoreWriteError: they cannot be written, and ``on_error`` is ``"raise"``; they are kept either way.
+        """
+        if self.state == RUNNING and self._process == os.getpid():
+            self._answer_for(self._writer.commit)
 
     def close(self, state: str = FINISHED, *, error: str | None = None) -> None:
-        """Write what is left and say how the run ended; a second call changes nothing."""
-        if self.state != RUNNING:
+        """Write what is left and say how the run ended; a second call changes nothing.
+
+        Where that cannot be written the run stays open, and can be closed again.
+
+        Raises:
+            StoreWriteError: it cannot be written, and ``on_error`` is ``"raise"``.
+        """
+        if self.state != RUNNING or self._process != os.getpid():
             return
-        running = self._attributes
+        running = self._writer.attributes
         ended = {"ended": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
-        self._attributes = running | {"state": state, "provenance": running["provenance"] | ended}
-        if error is not None:
-            self._attributes["error"] = error
+        final = running | {"state": state, "provenance": running["provenance"] | ended}
+        self._answer_for(partial(self._writer.finish, final if error is None else final | {"error": error}))
+
+    def _hear(self) -> None:
+        """Pass on what the writer has to say."""
+        trouble = self._writer.trouble
+        if trouble is not None and self._on_error == "raise":
+            self._writer.news.clear()
+            raise StoreWriteError(
+                f"{self.location} cannot be written: {trouble}; what was recorded is kept until the run is closed. "
+                'Mend the path, or attach with on_error="warn" to train on without it'
+            ) from trouble
+        while self._writer.news:
+            self._tell(self._writer.news.popleft())
+
+    def _answer_for(self, request: Callable[[], None]) -> None:
+        """Ask the writer for something, and tell or raise where it fails."""
         try:
-            self.commit()
-        except BaseException:
-            # Interrupted, or out of space: the run is as open as it was, and can be closed again.
-            self._attributes = running
-            raise
+            request()
+        except StoreWriteError as error:
+            if self._on_error == "raise":
+                raise
+            self._writer.news.clear()
+            self._tell(str(error))
 
 
-def _plain(value: Any, name: str) -> Any:
-    """``value`` in JSON's own types; NumPy's numbers and paths are turned into them."""
-    if value is None or isinstance(value, str | bool | int | float):
-        return value
-    if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0):
-        return _plain(value.item(), name)
-    if isinstance(value, Path):
-        return str(value)
-    if isinstance(value, Mapping):
-        return {str(key): _plain(entry, f"{name}[{key!r}]") for key, entry in value.items()}
-    if isinstance(value, list | tuple | set | np.ndarray):
-        return [_plain(entry, f"{name}[{position}]") for position, entry in enumerate(value)]
-    raise ConfigurationError(
-        f"{name} is a {type(value).__name__}, which a store cannot hold; "
-        "give numbers, texts, and lists or mappings of them"
-    )
-
-
-def mark(path: Path, state: str, *, error: str) -> None:
+def mark(location: Location, state: str, *, error: str) -> None:
     """Say in a run whose writer is gone how it ended; what it had committed stays as it is."""
-    root = json.loads((path / "zarr.json").read_text(encoding="utf-8"))
+    place = place_of(location)
+    (data,) = place.read([ROOT])
+    root = unseal(data or b"")
     root["attributes"] |= {"state": state, "error": error}
-    _replace_root(path, root)
+    for key in (ROOT, COPY):
+        place.write({key: seal(root)})
 
 
-def _replace_root(path: Path, root: Mapping[str, Any]) -> None:
-    fresh = path / "zarr.json.partial"
-    fresh.write_text(json.dumps(root), encoding="utf-8")
-    fresh.replace(path / "zarr.json")
+def _empty_tables() -> dict[str, Table]:
+    """The groups of a run, with what each of them always holds."""
+    tables = {name: Table(leading) for name, leading in _LEADING.items()}
+    for table in tables.values():
+        table.declare("wall_time", _WALL_TIME)
+    for name, column in _OF_EVENTS.items():
+        tables[EVENTS].declare(name, column)
+    return tables
+
+
+def _make_room(place: Place) -> None:
+    """An empty folder for a new run."""
+    if not isinstance(place, Folder):
+        if place.exists():
+            raise StoreExistsError(f"{place.location} exists already and is left untouched; choose another URL")
+        return
+    path = place.path
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir()
+    except NotADirectoryError:
+        raise ConfigurationError(f"{path} lies inside a file; choose a path whose folders are folders") from None
+    except FileExistsError:
+        if not path.exists():
+            raise ConfigurationError(
+                f"{path.parent} is no folder, so no run can lie in it; choose another path"
+            ) from None
+        raise StoreExistsError(
+            f"{path} exists already and is left untouched; choose another path, or delete it first"
+        ) from None
+    except OSError as error:
+        raise ConfigurationError(
+            f"{path} cannot be written: {error.strerror}; choose a path in a folder that you may write to"
+        ) from None

@@ -76,7 +76,7 @@ def measure_checkpoints(
     checkpoints, source = in_order([Path(path) for path in paths], model, key)
     _try(model, inputs)
     run = RunStore(
-        Path(store),
+        store,
         configuration={"checkpoints": [checkpoint.path.name for checkpoint in checkpoints], "step_from": source},
         provenance=provenance(),
         watching={"probes": {probe.name: repr(probe) for probe in chosen}},

@@ -1,35 +1,78 @@
-"""Saves every run that is still open when the interpreter ends."""
+"""Ends every run that is still open when its process ends: normally, of an error, or of a signal that asks for it."""
 
 from __future__ import annotations
 
 import concurrent.futures.thread  # noqa: F401  its own end is registered on import, and must be registered before ours
 import os
+import signal
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
+from types import FrameType
 from typing import Final
 
-_waiting: Final[dict[Callable[[], None], int]] = {}
+from plastikit.schema import FAILED, FINISHED, INTERRUPTED
+
+End = Callable[[str, str | None], None]
+"""Takes the state in which a run ends, and the error that it ends of."""
+
+_ASKING: Final = (signal.SIGTERM, signal.SIGHUP)
+
+_open: Final[dict[End, int]] = {}
 """What is to be called at the end, and the process that it belongs to."""
 
 
-def save_at_end(save: Callable[[], None]) -> None:
-    """Call ``save`` at the normal end of this process, unless ``forget`` comes first."""
-    _waiting[save] = os.getpid()
+def end_with_process(end: End) -> None:
+    """Call ``end`` when this process ends, unless ``forget`` comes first.
+
+    SIGTERM and SIGHUP are listened to where nobody else does, and end the process as they would have.
+    """
+    _open[end] = os.getpid()
+    if threading.current_thread() is threading.main_thread():
+        for number in _ASKING:
+            if signal.getsignal(number) is signal.SIG_DFL:
+                signal.signal(number, _end_of_signal)
 
 
-def forget(save: Callable[[], None]) -> None:
-    """``save`` is not needed any more."""
-    _waiting.pop(save, None)
+def forget(end: End) -> None:
+    """``end`` is not needed any more; without any, signals are left alone again."""
+    _open.pop(end, None)
+    if not _open and threading.current_thread() is threading.main_thread():
+        for number in _ASKING:
+            if signal.getsignal(number) is _end_of_signal:
+                signal.signal(number, signal.SIG_DFL)
 
 
-def _save_all() -> None:
-    """Save all of them, even where one fails; a forked child has none of its own."""
+def _end_all(state: str, error: str | None) -> None:
+    """End all of them, even where one fails; a forked child has none of its own."""
     with ExitStack() as stack:
-        for save, process in _waiting.items():
+        for end, process in list(_open.items()):
             if process == os.getpid():
-                stack.callback(save)
+                stack.callback(partial(end, state, error))
 
 
-# atexit would be too late: the threads that Zarr writes with are gone by then.
-threading._register_atexit(_save_all)  # type: ignore[attr-defined]  # noqa: SLF001  there is no public way
+def _end_of_signal(number: int, _frame: FrameType | None) -> None:
+    name = signal.Signals(number).name
+    signal.signal(number, signal.SIG_DFL)
+    try:
+        _end_all(INTERRUPTED, f"the process was ended by {name}")
+    finally:
+        os.kill(os.getpid(), number)
+
+
+def _end_of_script() -> None:
+    """A script that closes no run has finished, unless an error was what ended it."""
+    # In a session at a prompt it is that of any line before.
+    error = None if hasattr(sys, "ps1") else getattr(sys, "last_value", None)
+    if error is None:
+        _end_all(FINISHED, None)
+    elif isinstance(error, KeyboardInterrupt):
+        _end_all(INTERRUPTED, "interrupted")
+    else:
+        _end_all(FAILED, f"{type(error).__name__}: {error}")
+
+
+# atexit would be too late: threads that a store may write with are gone by then.
+threading._register_atexit(_end_of_script)  # type: ignore[attr-defined]  # noqa: SLF001  there is no public way

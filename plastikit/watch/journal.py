@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
 
@@ -51,6 +52,8 @@ class Journal:
         ledger: Ledger,
         company: Alone,
         warn: Callable[[str], None],
+        *,
+        is_strict: bool = False,
     ) -> None:
         self.stamps: dict[str, float] = {}
         """Coordinates, such as ``env_step``, of all records from now on."""
@@ -60,6 +63,8 @@ class Journal:
         self._labels = labels_of(probes)
         self._company = company
         self._warn = warn
+        self._is_strict = is_strict
+        """Whether what a probe or a callback raises ends the training."""
         self._warned: set[str] = set()
         self._rows: dict[int, _Row] = {}
         self._last: Packing | None = None
@@ -96,7 +101,8 @@ class Journal:
             row.seconds = np.full(len(self._labels) - 2, np.nan, dtype=np.float32)
         first = start = perf_counter()
         for place, probe in due.probes:
-            merge(row.readings, probe(capture))
+            with self._forgiven(f"probe {probe.name}"):
+                merge(row.readings, probe(capture))
             end = perf_counter()
             before = row.seconds[place]
             # Summed over the networks; NaN until the first.
@@ -116,13 +122,16 @@ class Journal:
         for step in sorted(self._rows):
             if before is not None and (self._rows[step].awaited or step >= before):
                 break
-            record = self._hand_over(step, self._rows[step])
+            record = None
+            with self._forgiven("the storing of a record"):
+                record = self._hand_over(step, self._rows[step])
             # Only now: what an interrupt cuts off is handed over again.
             del self._rows[step]
             if record is not None:
                 start = perf_counter()
                 for callback in self.callbacks:
-                    callback(record)
+                    with self._forgiven("a callback of on_record"):
+                        callback(record)
                 self._ledger.charge_outside(start)
 
     def _hand_over(self, step: int, row: _Row) -> Record | None:
@@ -148,6 +157,16 @@ class Journal:
             if problem not in self._warned:
                 self._warned.add(problem)
                 self._warn(problem)
+
+    @contextmanager
+    def _forgiven(self, what: str) -> Iterator[None]:
+        """Tell of what is raised inside, and go on."""
+        try:
+            yield
+        except Exception as error:
+            if self._is_strict:
+                raise
+            self.tell([f"{what} failed, and the training goes on: {type(error).__name__}: {error}"])
 
     def _row(self, step: int | None) -> _Row:
         assert step is not None  # noqa: S101  a network is measured for the record that it is due for

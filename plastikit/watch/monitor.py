@@ -8,7 +8,6 @@ import operator
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,7 +16,7 @@ from torch.optim import Optimizer
 
 from plastikit.errors import ConfigurationError, UnknownNameError
 from plastikit.record.provenance import provenance
-from plastikit.record.store import RunStore
+from plastikit.record.store import OnError, RunStore
 from plastikit.schema import EVALUATION, FAILED, FINISHED, INTERRUPTED, RUNNING, TRAINING
 from plastikit.watch.agenda import Scheduled
 from plastikit.watch.arguments import check, optimizers_of
@@ -25,7 +24,7 @@ from plastikit.watch.budget import Governor
 from plastikit.watch.capture import Groups, NetworkWatch
 from plastikit.watch.clock import Clock, owned_by
 from plastikit.watch.company import company_of
-from plastikit.watch.ending import forget, save_at_end
+from plastikit.watch.ending import end_with_process, forget
 from plastikit.watch.journal import Journal, Record
 from plastikit.watch.layers import AUTO, Layers, Watched, find_layers
 from plastikit.watch.ledger import Ledger
@@ -53,6 +52,7 @@ def attach(
     layers: Layers = AUTO,
     groups: Groups | None = None,
     metadata: Mapping[str, Any] | None = None,
+    on_error: OnError = "warn",
 ) -> Monitor:
     """Start to watch ``model``; records go to a new run at ``store``.
 
@@ -80,6 +80,8 @@ def attach(
             the name and the module. ``print(monitor.layers)`` says what is watched and why.
         groups: From a forward's inputs to one integer per sample, such as its task.
         metadata: What ``open_runs`` should know of the run: ``{"task_count": 10, "width": 400, "seed": 1}``.
+        on_error: With ``"warn"``, a disk that fails, a probe or a callback does not end the training: it is told, in a
+            warning and an event, records wait in memory and the run says what was lost. ``"raise"`` raises.
 
     Processes that train one model together, by ``DistributedDataParallel`` or ``fully_shard``, call this in each. On
     due steps all of them meet, and the first one measures and writes: the batches of all processes joined, the loss
@@ -100,12 +102,13 @@ def attach(
     return Monitor(
         networks,
         optimizers_of(optimizer),
-        store=Path(store),
+        store=store,
         probes=resolve_probes(probes),
         schedule=schedule,
         metadata=metadata or {},
         is_mapping=isinstance(model, Mapping),
         company=company,
+        on_error=on_error,
     )
 
 
@@ -117,12 +120,13 @@ class Monitor:
         networks: Sequence[NetworkWatch],
         optimizers: Sequence[Optimizer],
         *,
-        store: Path,
+        store: str | os.PathLike[str],
         probes: Sequence[Probe],
         schedule: Schedule | Budget,
         metadata: Mapping[str, Any],
         is_mapping: bool,
         company: Alone,
+        on_error: OnError = "warn",
     ) -> None:
         check(networks, optimizers, schedule)
         needs = functools.reduce(operator.or_, (probe.needs for probe in probes))
@@ -136,7 +140,14 @@ class Monitor:
         self._company = company
         watching = {"schedule": told(schedule), "probes": {probe.name: repr(probe) for probe in probes}}
         self._store = company.open(
-            lambda: RunStore(store, configuration=metadata, provenance=provenance(), watching=watching),
+            lambda: RunStore(
+                store,
+                configuration=metadata,
+                provenance=provenance(),
+                watching=watching,
+                on_error=on_error,
+                tell=self._warn,
+            ),
             watching | {"the networks": list(self._networks), "the number of optimizers": len(optimizers)},
         )
         take_over([network.model for network in networks], self)
@@ -144,7 +155,9 @@ class Monitor:
         self._recorder = (
             self._store if isinstance(self._store, Elsewhere) else Recorder(self._store, probes, networks, self._ledger)
         )
-        self._journal = Journal(self._recorder, probes, self._ledger, company, self._warn)
+        self._journal = Journal(
+            self._recorder, probes, self._ledger, company, self._warn, is_strict=on_error == "raise"
+        )
         self._pace = Pace(
             clocks,
             optimizers,
@@ -157,7 +170,7 @@ class Monitor:
             ledger=self._ledger,
         )
         # A script that ends without closing its run loses no record.
-        save_at_end(self._save)
+        end_with_process(self._end)
 
     @property
     def is_open(self) -> bool:
@@ -294,8 +307,7 @@ class Monitor:
             if state == FINISHED and self._company.is_writer:
                 self._tell_unseen()
         finally:
-            forget(self._save)
-            self._store.close(state, error=error)
+            self._close_store(state, error)
 
     def __enter__(self) -> Self:
         return self
@@ -310,9 +322,17 @@ class Monitor:
         else:
             self.close(FAILED, error=f"{type(error).__name__}: {error}")
 
-    def _save(self) -> None:
-        self._journal.emit(before=None)
-        self._store.commit()
+    def _end(self, state: str, error: str | None) -> None:
+        """The process ends: whatever else is going on, what was recorded is written."""
+        try:
+            self._journal.emit(before=None)
+        finally:
+            self._close_store(state, error)
+
+    def _close_store(self, state: str, error: str | None) -> None:
+        self._store.close(state, error=error)
+        if self._store.state != RUNNING:
+            forget(self._end)
 
     @contextmanager
     def _paused(self) -> Iterator[None]:

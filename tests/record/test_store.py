@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,9 @@ import xarray as xr
 
 from oracles.runs import group
 from plastikit.errors import ConfigurationError, NotARunError, StoreClosedError, StoreExistsError
+from plastikit.record import writer
 from plastikit.record.dataset import open_run
+from plastikit.record.place import Folder
 from plastikit.record.store import RunStore, mark
 from plastikit.record.table import Column
 
@@ -30,7 +34,7 @@ def test_an_empty_run_is_readable(tmp_path: Path) -> None:
     tree = xr.open_datatree(tmp_path / "run.zarr", engine="zarr")
     assert set(tree.children) == {"diagnostics", "training", "evaluation", "events"}
     assert tree.attrs["state"] == "running"
-    assert tree.attrs["schema_version"] == 1
+    assert tree.attrs["schema_version"] == 2
     assert tree.attrs["configuration"] == {"width": 3}
 
 
@@ -54,16 +58,19 @@ def test_rows_are_seen_at_the_commit_and_all_at_once(tmp_path: Path) -> None:
 
 
 def test_half_written_rows_stay_unseen(tmp_path: Path) -> None:
-    """A writer that dies between the arrays and the commit leaves the last commit, whole and readable."""
+    """A writer that dies between the chunks and the root leaves the last commit, whole and readable."""
     path = tmp_path / "run.zarr"
     store = _store(path)
     store.append("training", 0, {"value": 1.0})
     store.commit()
     store.append("training", 1, {"value": 2.0})
-    store.table("training").write()
-    training = open_run(path)["training"].to_dataset().load()
-    assert training["value"].values.tolist() == [1]
-    assert training["step"].values.tolist() == [0]
+    (columns,) = (columns for columns in store._columns if columns.name == "training")
+    columns.take()
+    Folder(path).write(columns.stage())
+    for training in (open_run(path)["training"], xr.open_datatree(path, engine="zarr")["training"]):
+        data = training.to_dataset().load()
+        assert data["value"].values.tolist() == [1]
+        assert data["step"].values.tolist() == [0]
 
 
 def test_an_open_reader_keeps_its_view(tmp_path: Path) -> None:
@@ -113,35 +120,46 @@ def test_a_closed_run_takes_no_more(tmp_path: Path) -> None:
     assert attributes["provenance"]["ended"].endswith("Z")
 
 
-def test_a_close_that_fails_can_be_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Out of space while closing: the error is raised, and a second close writes everything."""
-    store = _store(tmp_path / "run.zarr")
-    store.append("training", 0, {"value": 1.0})
-
-    def full() -> None:
-        raise OSError("no space left")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(store.table("training"), "write", full)
-        with pytest.raises(OSError, match="no space left"):
-            store.close()
-    assert store.state == "running"
-    store.close()
-    assert group(tmp_path / "run.zarr", "training")["value"].values.tolist() == [1]
-
-
 def test_rows_are_committed_without_being_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After 1024 rows, or 10 seconds after the last commit."""
+    """After 1024 rows, and a few seconds after the last commit where nothing more is handed over."""
     store = _store(tmp_path / "run.zarr")
     for step in range(1024):
         assert step != 1023 or _steps(tmp_path / "run.zarr") == 0
         store.append("training", step, {"value": 0.0})
-    assert _steps(tmp_path / "run.zarr") == 1024
+    _wait_until(lambda: _steps(tmp_path / "run.zarr") == 1024, seconds=5)
+    monkeypatch.setattr(writer, "COMMIT_SECONDS", 0.5)
+    store.commit()
     store.append("training", 1024, {"value": 0.0})
     assert _steps(tmp_path / "run.zarr") == 1024
-    monkeypatch.setattr(store, "_committed_at", store._committed_at - 11)
-    store.append("training", 1025, {"value": 0.0})
-    assert _steps(tmp_path / "run.zarr") == 1026
+    _wait_until(lambda: _steps(tmp_path / "run.zarr") == 1025, seconds=5)
+    store.close()
+
+
+def test_what_was_committed_is_told(tmp_path: Path) -> None:
+    """``committed`` counts rows that readers see, and no others."""
+    store = _store(tmp_path / "run.zarr")
+    store.append("training", 0, {"value": 0.0})
+    assert store.committed["training"] == 0
+    store.commit()
+    assert store.committed == {"diagnostics": 0, "training": 1, "evaluation": 0, "events": 0}
+
+
+def test_a_second_run_is_refused_and_the_first_goes_on(tmp_path: Path) -> None:
+    """Nobody writes into a live run, not even one that failed to begin."""
+    path = tmp_path / "run.zarr"
+    store = _store(path)
+    with pytest.raises(StoreExistsError):
+        _store(path)
+    store.append("training", 0, {"value": 1.0})
+    store.close()
+    assert group(path, "training")["value"].values.tolist() == [1]
+
+
+def _wait_until(condition: Callable[[], bool], *, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def _steps(path: Path) -> int:

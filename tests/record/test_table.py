@@ -22,7 +22,7 @@ def store(tmp_path: Path) -> RunStore:
 
 def _read(store: RunStore, group: str = "diagnostics") -> xr.Dataset:
     store.commit()
-    return xr.open_datatree(store.path, engine="zarr")[group].to_dataset().load()
+    return xr.open_datatree(store.location, engine="zarr")[group].to_dataset().load()
 
 
 def test_axes_grow_and_are_missing_before(store: RunStore) -> None:
@@ -113,13 +113,3 @@ def test_a_value_of_the_wrong_shape_spoils_nothing(store: RunStore, value: npt.N
         store.append("diagnostics", 0, {"srank": value})
     store.append("diagnostics", 0, {"srank": np.array([3.0])})
     assert _read(store)["srank"].values.tolist() == [[3]]
-
-
-def test_an_array_left_by_an_interrupt_is_written_again(store: RunStore) -> None:
-    """An array that was created while the commit was cut off does not stand in the way of the next one."""
-    table = store.table("training")
-    table.declare("loss", Column())
-    store.append("training", 1, {"loss": 1.0})
-    table._grown_array("loss", Column())
-    table._arrays.pop("loss")
-    assert _read(store, "training")["loss"].values.tolist() == [1]

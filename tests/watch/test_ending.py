@@ -142,7 +142,7 @@ def test_an_interrupted_close_can_be_closed_again(monitor: Monitor, run: Path, m
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(monitor._store, "commit", interrupt)
+        patch.setattr(monitor._store._writer, "finish", interrupt)
         with pytest.raises(KeyboardInterrupt):
             monitor.close()
     monitor.close()
@@ -150,13 +150,14 @@ def test_an_interrupted_close_can_be_closed_again(monitor: Monitor, run: Path, m
     assert open_run(run)["training"].sizes["step"] == 2
 
 
-def test_only_the_process_of_a_run_saves_it(monitor: Monitor, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """At its end a forked child leaves the runs of its parent alone; the parent saves them, but no closed one."""
+def test_only_the_process_of_a_run_ends_it(monitor: Monitor, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At its end a forked child leaves the runs of its parent alone; the parent ends them."""
     with monkeypatch.context() as patch:
         patch.setattr("os.getpid", lambda: -1)
-        ending._save_all()
-    assert not group(run, "training").sizes
-    ending._save_all()
+        ending._end_all("finished", None)
+    assert open_run(run).attrs["state"] == "running"
+    ending._end_all("finished", None)
+    assert open_run(run).attrs["state"] == "finished"
     assert group(run, "training").sizes == {"step": 2}
     monitor.close()
-    assert monitor._save not in ending._waiting
+    assert monitor._end not in ending._open

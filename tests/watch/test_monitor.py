@@ -228,20 +228,28 @@ def test_on_record(run: Path) -> None:
     assert all(variable.startswith("observed_") for variable in seen[2].values)
 
 
-def test_an_error_in_a_callback_is_raised(run: Path) -> None:
-    """What fails in the user's logger fails the training, and the record is kept."""
+@pytest.mark.parametrize("is_strict", [False, True])
+def test_an_error_in_a_callback(run: Path, is_strict: bool) -> None:
+    """What fails in the user's logger is told once, or fails the training where that is asked for; records are kept."""
 
     def fail(_: Record) -> None:
         raise ZeroDivisionError
 
     model, optimizer = _model()
-    monitor = attach(model, optimizer=optimizer, store=run)
+    monitor = attach(
+        model, optimizer=optimizer, store=run, schedule=every(1), on_error="raise" if is_strict else "warn"
+    )
     monitor.on_record(fail)
-    model(torch.randn(5, 3)).square().mean().backward()
-    with pytest.raises(ZeroDivisionError):
-        optimizer.step()
+    if is_strict:
+        with pytest.raises(ZeroDivisionError):
+            _update(model, optimizer)
+    else:
+        with pytest.warns(UserWarning, match=r"callback of on_record failed, and the training goes on: ZeroDiv") as told:
+            for _ in range(3):
+                _update(model, optimizer)
+        assert len(told) == 1
     monitor.close()
-    assert group(run, "diagnostics")["step"].values.tolist() == [0]
+    assert group(run, "diagnostics")["step"].values.tolist() == ([0] if is_strict else [0, 1, 2])
 
 
 def test_layers_say_why(run: Path) -> None:

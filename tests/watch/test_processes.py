@@ -68,7 +68,7 @@ def test_a_training_that_is_stopped(stop: signal.Signals, tmp_path: Path) -> Non
 
 
 def test_a_script_that_never_closes_its_run(tmp_path: Path) -> None:
-    """At the normal end of the interpreter every record is written, and only by the process that it belongs to."""
+    """At the normal end of the interpreter its run is finished, and only by the process that it belongs to."""
     path = tmp_path / "run.zarr"
     body = """
 import multiprocessing
@@ -85,4 +85,4 @@ del monitor
     tree = open_run(path)
     assert group(path, "training")["loss"].values.tolist() == list(range(25))
     assert group(path, "diagnostics")["step"].values.tolist() == [0, 10, 20, 25]
-    assert tree.attrs["state"] == "running"
+    assert tree.attrs["state"] == "finished"
