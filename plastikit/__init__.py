@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from plastikit.record.dataset import open_runs as open_runs
     from plastikit.watch.look import measure as measure
     from plastikit.watch.monitor import Monitor as Monitor
-    from plastikit.watch.monitor import attach as attach
+    from plastikit.watch.attach import attach as attach
     from plastikit.watch.schedule import at as at
     from plastikit.watch.schedule import budget as budget
     from plastikit.watch.schedule import every as every
@@ -24,7 +24,7 @@ __version__: Final = "0.1.0"
 _HOMES: Final = {
     "Monitor": "plastikit.watch.monitor",
     "at": "plastikit.watch.schedule",
-    "attach": "plastikit.watch.monitor",
+    "attach": "plastikit.watch.attach",
     "budget": "plastikit.watch.schedule",
     "every": "plastikit.watch.schedule",
     "log_spaced": "plastikit.watch.schedule",

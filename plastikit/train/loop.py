@@ -219,7 +219,7 @@ def _watched(
     """Attach the monitor to the actor and both critics; without a store nothing is watched."""
     if store is None:
         return nullcontext()
-    from plastikit.watch.monitor import attach
+    from plastikit.watch.attach import attach
     from plastikit.watch.schedule import DEFAULT
 
     schedule = DEFAULT if schedule is None else schedule

@@ -41,7 +41,7 @@ class Due:
 
 
 class Agenda(Protocol):
-    """Decides, once for each step and in order, what is due. Step 0 is recorded with every probe, without asking."""
+    """Decides, once for each step and in order, what is due; of the first it is not asked."""
 
     @property
     def everything(self) -> Due:

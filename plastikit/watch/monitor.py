@@ -6,12 +6,12 @@ import fnmatch
 import functools
 import operator
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 
 from plastikit.errors import ConfigurationError, UnknownNameError
@@ -19,97 +19,27 @@ from plastikit.record.provenance import provenance
 from plastikit.record.store import OnError, RunStore
 from plastikit.schema import EVALUATION, FAILED, FINISHED, INTERRUPTED, RUNNING, TRAINING
 from plastikit.watch.agenda import Scheduled
-from plastikit.watch.arguments import check, optimizers_of
+from plastikit.watch.arguments import check
 from plastikit.watch.budget import Governor
-from plastikit.watch.capture import Groups, NetworkWatch
+from plastikit.watch.capture import NetworkWatch
 from plastikit.watch.clock import Clock, owned_by
-from plastikit.watch.company import company_of
 from plastikit.watch.ending import end_with_process, forget
 from plastikit.watch.journal import Journal, Record
-from plastikit.watch.layers import AUTO, Layers, Watched, find_layers
+from plastikit.watch.layers import Watched
 from plastikit.watch.ledger import Ledger
-from plastikit.watch.look import Probes, fixed, look, measure, named_inputs, named_models, prefix_of, resolve_probes
+from plastikit.watch.look import fixed, look, measure, named_inputs
 from plastikit.watch.once import take_over
 from plastikit.watch.pace import Pace
 from plastikit.watch.packing import Readings, merge
+from plastikit.watch.past import Past
 from plastikit.watch.probe import Needs, Probe
 from plastikit.watch.recorder import Recorder, number_of
 from plastikit.watch.registry import is_of_features
-from plastikit.watch.schedule import DEFAULT, Budget, Schedule, told
+from plastikit.watch.schedule import Budget, Schedule, told
 from plastikit.watch.telling import warn
 from plastikit.watch.together import Alone, Elsewhere
 
-__all__ = ["Monitor", "Record", "attach", "measure"]
-
-
-def attach(
-    model: nn.Module | Mapping[str, nn.Module],
-    *,
-    optimizer: Optimizer | Iterable[Optimizer] | Mapping[str, Optimizer] | None = None,
-    store: str | os.PathLike[str],
-    probes: Probes = "default",
-    schedule: Schedule | Budget = DEFAULT,
-    layers: Layers = AUTO,
-    groups: Groups | None = None,
-    metadata: Mapping[str, Any] | None = None,
-    on_error: OnError = "warn",
-) -> Monitor:
-    """Start to watch ``model``; records go to a new run at ``store``.
-
-    A model has one open monitor: attached again, it closes the earlier one, whose run keeps all that it recorded.
-
-    A record at step s describes the network as it stands before its (s + 1)-th update, seen on that update's batch: the
-    last forward with gradients enabled before the optimizer steps. Where the optimizers of several networks keep
-    different paces, a step is one round in which each steps at most once, and a network that sits a due round out is
-    measured at its next update, if that comes before its next record is due.
-
-    An optimizer that computes gradients in a closure, such as LBFGS, may call it several times: features and gradients
-    are those of the last call. A module compiled by ``torch.compile`` is run once more on a due step, as it was written
-    and without gradients, to see its layers: gradients of its features are not measured.
-
-    Args:
-        model: A module, or a mapping of names to modules, such as ``{"actor": actor, "critic": critic}``.
-        optimizer: What updates it; one, several, or a mapping. Without any, call ``Monitor.step`` after each update.
-        store: Path of the new run, a folder that ends in ``.zarr``.
-        probes: ``"default"`` for all, or names and probe objects: ``["dormancy", FeatureRank(delta=0.05)]``.
-        schedule: When to record: by default ``every(100, costly=500)``, cheap probes every 100 steps and the costly
-            ones, such as ranks, every 500; or ``every(10)``, ``log_spaced(10)``, ``at([0, 1000])``, any function of the
-            step, or ``budget(0.01)`` for as often as that share of the training time allows.
-        layers: ``"auto"`` for every activation, recurrent output and attention; names or patterns, of modules or of
-            functions that a forward calls (``"block.relu"``); a mapping of those to their unit axis; or a function of
-            the name and the module. ``print(monitor.layers)`` says what is watched and why.
-        groups: From a forward's inputs to one integer per sample, such as its task.
-        metadata: What ``open_runs`` should know of the run: ``{"task_count": 10, "width": 400, "seed": 1}``.
-        on_error: With ``"warn"``, a disk that fails, a probe or a callback does not end the training: it is told, in a
-            warning and an event, records wait in memory and the run says what was lost. ``"raise"`` raises.
-
-    Processes that train one model together, by ``DistributedDataParallel`` or ``fully_shard``, call this in each. On
-    due steps all of them meet, and the first one measures and writes: the batches of all processes joined, the loss
-    being the mean of their losses. In the others every method may be called and records nothing; ``observe`` measures
-    the first one's inputs, and of a sharded model it needs all of them.
-
-    Raises:
-        ConfigurationError: an argument is not what it can be.
-        NothingToWatchError: no layer to watch was found, or the optimizer updates no parameter of the model.
-        StoreExistsError: something lies at ``store`` already.
-        UnknownNameError: an unknown probe, or a layer that the model does not have.
-    """
-    company = company_of(named_models(model).values())
-    networks = [
-        NetworkWatch(name, network, find_layers(network, layers), prefix=prefix_of(model, name), groups=groups)
-        for name, network in named_models(model).items()
-    ]
-    return Monitor(
-        networks,
-        optimizers_of(optimizer),
-        store=store,
-        probes=resolve_probes(probes),
-        schedule=schedule,
-        metadata=metadata or {},
-        is_mapping=isinstance(model, Mapping),
-        company=company,
-        on_error=on_error,
-    )
+__all__ = ["Monitor", "Record", "measure"]
 
 
 class Monitor:
@@ -126,12 +56,18 @@ class Monitor:
         metadata: Mapping[str, Any],
         is_mapping: bool,
         company: Alone,
+        resume: Mapping[str, Any] | None = None,
         on_error: OnError = "warn",
     ) -> None:
         check(networks, optimizers, schedule)
+        past = None if resume is None else Past.of(resume, probes)
         needs = functools.reduce(operator.or_, (probe.needs for probe in probes))
         clocks = [
-            Clock(network, owned_by(network, optimizers), network.snapshot() if Needs.INITIAL in needs else {})
+            Clock(
+                network,
+                owned_by(network, optimizers),
+                {} if Needs.INITIAL not in needs else past.initial(network) if past else network.snapshot(),
+            )
             for network in networks
         ]
         self._networks = {network.name: network for network in networks}
@@ -145,6 +81,7 @@ class Monitor:
                 configuration=metadata,
                 provenance=provenance(),
                 watching=watching,
+                resume_at=None if past is None else past.step,
                 on_error=on_error,
                 tell=self._warn,
             ),
@@ -158,16 +95,22 @@ class Monitor:
         self._journal = Journal(
             self._recorder, probes, self._ledger, company, self._warn, is_strict=on_error == "raise"
         )
+        agenda = company.agenda(
+            Governor(schedule.fraction, probes, self._ledger)
+            if isinstance(schedule, Budget)
+            else Scheduled(schedule, probes)
+        )
+        start = 0 if past is None else past.step
+        self._clocks = clocks
         self._pace = Pace(
             clocks,
             optimizers,
-            agenda=company.agenda(
-                Governor(schedule.fraction, probes, self._ledger)
-                if isinstance(schedule, Budget)
-                else Scheduled(schedule, probes)
-            ),
+            agenda=agenda,
             journal=self._journal,
             ledger=self._ledger,
+            start=start,
+            # The first record of all, and the first by which a budget knows what one costs, hold everything.
+            first=agenda(start) if start and not isinstance(schedule, Budget) else agenda.everything,
         )
         # A script that ends without closing its run loses no record.
         end_with_process(self._end)
@@ -291,6 +234,17 @@ class Monitor:
             if not fnmatch.filter(named, pattern):
                 raise UnknownNameError.of("parameter", pattern, named)
         self._pace.hear_losses(losses, groups, patterns, network)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a training that goes on from a checkpoint needs of its monitor: save it there, hand it to ``attach``.
+
+        Holds the number of updates, the parameters as they were when the monitor was first attached, and what probes
+        remember. Its tensors are the monitor's own: save them, or copy them.
+
+        >>> torch.save({"model": model.state_dict(), "monitor": monitor.state_dict()}, path)  # doctest: +SKIP
+        >>> monitor = attach(model, store="run.zarr", resume=torch.load(path)["monitor"])  # doctest: +SKIP
+        """
+        return Past.state_of(self.steps, self._clocks, self._probes)
 
     def on_record(self, callback: Callable[[Record], None]) -> None:
         """Hand each record on, as it is stored, to ``callback``: a logger of the user's."""

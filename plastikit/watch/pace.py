@@ -33,8 +33,11 @@ class Pace:
         agenda: Agenda,
         journal: Journal,
         ledger: Ledger,
+        start: int = 0,
+        first: Due | None,
     ) -> None:
-        self._round = 0
+        """``start`` is the number of updates done, and ``first`` is due at the next."""
+        self._round = start
         self._clocks = clocks
         self._optimizers = optimizers
         self._agenda = agenda
@@ -47,7 +50,7 @@ class Pace:
         self._inside: set[int] = set()
         self._is_idle = False
         """Whether no record is on its way."""
-        self._asked: tuple[int, Due | None] = (0, agenda.everything)
+        self._asked = (start, first)
         self._handles: list[RemovableHandle] = [
             handle
             for optimizer in optimizers
@@ -58,7 +61,9 @@ class Pace:
         ]
         if optimizers:
             self._handles.append(register_optimizer_step_post_hook(self._after_any))
-        self._open(0, clocks)
+        if first is not None:
+            self._open(start, clocks)
+        self._rest()
 
     @property
     def steps(self) -> int:

@@ -53,17 +53,19 @@ class Recorder:
         ]
         self._definitions = {definition.variable: definition for definition in (*measured, *observed)}
         self._networks = {network.name: network for network in networks}
-        self._positions: dict[str, dict[str, int]] = {}
-        self._units: dict[str, slice] = {}
         self._layouts: dict[Packing, Layout] = {}
         table = store.table(DIAGNOSTICS)
+        # Empty, unless the run is gone on with.
+        self._positions = {dim: _positions(table, dim) for dim in (NETWORK, LAYER, PARAMETER)}
+        self._units = {label: _units(table, place) for label, place in self._positions[LAYER].items()}
         for probe in probes:
             for dim, values in probe.axes.items():
                 if not table.axis(dim):
                     table.extend_axis(dim, {dim: np.array(values, dtype=np.float64)})
-        table.extend_axis(PROBE, {PROBE: np.array(labels_of(probes))})
+        if not table.axis(PROBE):
+            table.extend_axis(PROBE, {PROBE: np.array(labels_of(probes))})
         table.declare(PROBE_SECONDS.variable, Column(dims=PROBE_SECONDS.dims, attrs=PROBE_SECONDS.to_attrs()))
-        self._extend(NETWORK, list(self._networks), {})
+        self._extend(NETWORK, [name for name in self._networks if name not in self._positions[NETWORK]], {})
         self._add_parameters()
 
     def write(self, step: int, packed: Packed, seconds: Numbers | None, stamps: Mapping[str, float]) -> None:
@@ -152,7 +154,7 @@ class Recorder:
         return slice(position, position + 1)
 
     def _add_layers(self, packing: Packing) -> None:
-        known = self._positions.get(LAYER, {})
+        known = self._positions[LAYER]
         of_layers = {variable for variable, each in self._definitions.items() if each.dims[0] in {LAYER, UNIT}}
         labels = dict.fromkeys(entry.label for entry in packing.entries if entry.variable in of_layers)
         fresh = [label for label in labels if label not in known]
@@ -181,7 +183,7 @@ class Recorder:
             )
 
     def _add_parameters(self) -> None:
-        known = self._positions.setdefault(PARAMETER, {})
+        known = self._positions[PARAMETER]
         if all(network.named.keys() <= known.keys() for network in self._networks.values()):
             return
         named = [(name, network) for network in self._networks.values() for name in network.named if name not in known]
@@ -203,10 +205,22 @@ class Recorder:
         return np.array([numbers.get(task, np.nan) for task in (*known, *fresh)], dtype=np.float32)
 
     def _extend(self, dim: str, labels: list[str], coordinates: Mapping[str, Values]) -> None:
-        positions = self._positions.setdefault(dim, {})
+        if not labels:
+            return
+        positions = self._positions[dim]
         for label in labels:
             positions[label] = len(positions)
         self._store.table(DIAGNOSTICS).extend_axis(dim, {dim: np.array(labels), **coordinates})
+
+
+def _positions(table: Table, dim: str) -> dict[str, int]:
+    return {str(label): place for place, label in enumerate(table.axis(dim).get(dim, ()))}
+
+
+def _units(table: Table, layer: int) -> slice:
+    """Where the units of a layer stand: one after the other."""
+    (places,) = np.nonzero(table.axis(UNIT)["unit_layer"] == layer)
+    return slice(int(places[0]), int(places[-1]) + 1)
 
 
 def number_of(name: str, value: object) -> float:

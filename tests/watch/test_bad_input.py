@@ -16,7 +16,7 @@ from plastikit.errors import (
     StoreExistsError,
     UnknownNameError,
 )
-from plastikit.watch.monitor import attach
+from plastikit.watch.attach import attach
 from plastikit.watch.schedule import every
 
 

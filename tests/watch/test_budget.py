@@ -16,9 +16,9 @@ from plastikit.probes import PROBES
 from plastikit.record.dataset import open_run
 from plastikit.watch import budget as module_of_budget
 from plastikit.watch import ledger as module_of_ledger
+from plastikit.watch.attach import attach
 from plastikit.watch.budget import Governor
 from plastikit.watch.ledger import Ledger
-from plastikit.watch.monitor import attach
 from plastikit.watch.probe import Probe
 from plastikit.watch.schedule import budget, every
 

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from plastikit.errors import ConfigurationError, StoreExistsError
 from plastikit.record.dataset import open_run
+from plastikit.watch.attach import attach
 from plastikit.watch.checkpoint import measure_checkpoints
-from plastikit.watch.monitor import attach
 from plastikit.watch.schedule import every
 
 PROBES = ["dormancy", "rank", "parameters"]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from oracles import replay
 from oracles.replay import Moment, assert_record
 from oracles.runs import group
-from plastikit.watch.monitor import attach
+from plastikit.watch.attach import attach
 from plastikit.watch.schedule import at, every
 
 

@@ -15,8 +15,8 @@ from torch.nn.parallel import DistributedDataParallel
 from oracles.runs import group
 from oracles.together import build
 from plastikit.errors import ConfigurationError
+from plastikit.watch.attach import attach
 from plastikit.watch.company import company_of
-from plastikit.watch.monitor import attach
 from plastikit.watch.schedule import every
 from plastikit.watch.sharded import is_sharded, resting, whole
 from plastikit.watch.together import Together

@@ -12,7 +12,8 @@ from oracles.runs import group
 from plastikit.errors import StoreClosedError
 from plastikit.record.dataset import open_run
 from plastikit.watch import ending
-from plastikit.watch.monitor import Monitor, attach
+from plastikit.watch.attach import attach
+from plastikit.watch.monitor import Monitor
 from plastikit.watch.schedule import every
 
 

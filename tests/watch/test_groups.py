@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from plastikit.errors import ConfigurationError
+from plastikit.watch.attach import attach
 from plastikit.watch.groups import group_ids
 from plastikit.watch.look import measure
-from plastikit.watch.monitor import attach
 
 
 @pytest.mark.parametrize("given", [[0, 2, 1], [0.0, 2.0, 1.0], torch.tensor([[0], [2], [1]])])

@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from oracles.runs import group
+from plastikit.watch.attach import attach
 from plastikit.watch.hooks import Hook
-from plastikit.watch.monitor import attach
 from plastikit.watch.schedule import every
 
 OF_THE_CLOCK = ["wall_time", "probe_seconds"]

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from plastikit.probes import PROBES
+from plastikit.watch.attach import attach
 from plastikit.watch.look import Probes, measure
-from plastikit.watch.monitor import Monitor, attach
+from plastikit.watch.monitor import Monitor
 from plastikit.watch.schedule import every
 
 

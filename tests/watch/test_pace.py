@@ -13,7 +13,7 @@ from torch import nn
 from oracles.actor_critic import NETWORKS, ActorCritic
 from oracles.replay import assert_record
 from oracles.runs import group
-from plastikit.watch.monitor import attach
+from plastikit.watch.attach import attach
 from plastikit.watch.schedule import at, every
 
 

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 from oracles.runs import group
+from plastikit.record.claim import is_claimed
 from plastikit.record.dataset import open_run
+from plastikit.record.place import Folder
 
 SCRIPT = """
 import sys, torch
@@ -44,17 +46,21 @@ def _start(body: str, path: Path) -> subprocess.Popen[str]:
     )
 
 
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGKILL])
-def test_a_training_that_is_stopped(stop: signal.Signals, tmp_path: Path) -> None:
-    """Ctrl-C closes the run as interrupted; after a kill it is readable, with all that was committed."""
+@pytest.mark.parametrize("body", ["with monitor: train(monitor, 10**9)", "train(monitor, 10**9)"])
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_a_training_that_is_stopped(stop: signal.Signals, body: str, tmp_path: Path) -> None:
+    """Asked to end, it closes its run as interrupted, with all records; killed, the run has what was committed."""
     path = tmp_path / "run.zarr"
-    process = _start("with monitor: train(monitor, 10**9)", path)
+    process = _start(body, path)
     assert process.stdout is not None
     assert process.stdout.readline() == "training\n"
     process.send_signal(stop)
     process.communicate(timeout=60)
+    # As without a monitor.
+    assert process.returncode == -stop
     tree = open_run(path)
-    assert tree.attrs["state"] == ("interrupted" if stop is signal.SIGINT else "running")
+    assert tree.attrs["state"] == ("running" if stop is signal.SIGKILL else "interrupted")
+    assert not is_claimed(Folder(path))
     training, diagnostics = group(path, "training"), group(path, "diagnostics")
     updates = training.sizes["step"]
     assert updates >= 41
@@ -62,9 +68,37 @@ def test_a_training_that_is_stopped(stop: signal.Signals, tmp_path: Path) -> Non
     assert not np.isnan(diagnostics["srank"].values).any()
     recorded = diagnostics["step"].values.tolist()
     assert recorded == list(range(0, 10 * len(recorded), 10))
-    if stop is signal.SIGINT:
+    if stop is not signal.SIGKILL:
         # The update in which it came may be recorded without its scalars.
         assert recorded[-1] in range(updates - 10, updates + 1)
+
+
+def test_a_script_that_ends_of_an_error(tmp_path: Path) -> None:
+    """Its run has failed, says of what, and holds every record; where it is handled, the run has finished."""
+    for body, state in (("train(monitor, 25); 1 / 0", "failed"), ("train(monitor, 25); sys.exit(3)", "finished")):
+        path = tmp_path / f"{state}.zarr"
+        _start(body, path).communicate(timeout=60)
+        tree = open_run(path)
+        assert tree.attrs["state"] == state
+        assert tree.attrs.get("error", "") == ("ZeroDivisionError: division by zero" if state == "failed" else "")
+        assert tree["training"].sizes["step"] == 25
+
+
+def test_a_signal_that_somebody_listens_to(tmp_path: Path) -> None:
+    """The user's own handler stays, and is the only one; after the last run nothing listens for us."""
+    body = """
+import signal
+ours = signal.getsignal(signal.SIGTERM)
+signal.signal(signal.SIGTERM, lambda *_: print("mine", flush=True))
+train(monitor, 45)
+monitor.close()
+assert signal.getsignal(signal.SIGTERM) is not ours and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+signal.raise_signal(signal.SIGTERM)
+"""
+    output, errors = _start(body, tmp_path / "run.zarr").communicate(timeout=60)
+    assert not errors
+    assert output == "training\nmine\n"
+    assert open_run(tmp_path / "run.zarr").attrs["state"] == "finished"
 
 
 def test_a_script_that_never_closes_its_run(tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ from torch import nn
 from oracles.runs import group
 from plastikit.probes import columns
 from plastikit.schema import GROUP, HEAD, LAYER, QUANTILE, Definition
-from plastikit.watch.monitor import Monitor, attach
+from plastikit.watch.attach import attach
+from plastikit.watch.monitor import Monitor
 from plastikit.watch.packing import pack
 from plastikit.watch.probe import Capture, Needs, Reading, Tier
 from plastikit.watch.schedule import every

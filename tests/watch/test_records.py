@@ -13,7 +13,7 @@ from torch import nn
 from oracles import replay
 from oracles.replay import Moment, assert_record
 from oracles.runs import group
-from plastikit.watch.monitor import attach
+from plastikit.watch.attach import attach
 from plastikit.watch.schedule import every
 
 Build = Callable[[], nn.Sequential]

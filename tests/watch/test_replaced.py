@@ -13,7 +13,8 @@ from torch import nn
 from torch.optim.optimizer import _global_optimizer_post_hooks
 
 from oracles.runs import group
-from plastikit.watch.monitor import Monitor, attach
+from plastikit.watch.attach import attach
+from plastikit.watch.monitor import Monitor
 from plastikit.watch.schedule import every
 
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from oracles.runs import group
 from plastikit.errors import ConfigurationError
-from plastikit.watch.monitor import attach
+from plastikit.watch.attach import attach
 from plastikit.watch.schedule import Budget, Schedule, at, budget, every, log_spaced, told
 
 

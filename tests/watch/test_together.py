@@ -22,8 +22,9 @@ from oracles.runs import group
 from plastikit.errors import ConfigurationError, NotTogetherError
 from plastikit.record.dataset import open_run
 from plastikit.watch import together
+from plastikit.watch.attach import attach
 from plastikit.watch.capture import NetworkWatch
-from plastikit.watch.monitor import Monitor, attach
+from plastikit.watch.monitor import Monitor
 from plastikit.watch.schedule import at, budget, every
 
 KINDS = ("perceptron", "convolutions", "accumulation", "expert")
