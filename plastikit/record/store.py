@@ -108,6 +108,8 @@ class RunStore:
         self._tell = tell
         self._process = os.getpid()
         self._handed_bytes = self._rows_since = self._bytes_since = 0
+        self._stuck_at = -1
+        """What the writer had taken when it did not answer in time."""
         if resume_at is None:
             _make_room(place)
         else:
@@ -163,7 +165,7 @@ class RunStore:
             return
         arrays = {name: np.asarray(value) for name, value in values.items()}
         row = Row(index, arrays | {"wall_time": np.asarray(time.time())}, packed)
-        if self._handed_bytes - self._writer.taken_bytes > KEPT_BYTES:
+        if self._is_full():
             self._writer.refused.append((group, index))
         else:
             self._tables[group].append(row)
@@ -203,6 +205,15 @@ class RunStore:
         ended = {"ended": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
         final = running | {"state": state, "provenance": running["provenance"] | ended}
         self._answer_for(partial(self._writer.finish, final if error is None else final | {"error": error}))
+
+    def _is_full(self) -> bool:
+        """Whether more waits than memory may hold, and the disk does not take it."""
+        taken = self._writer.taken_bytes
+        if self._handed_bytes - taken <= KEPT_BYTES:
+            return False
+        if self._stuck_at == taken or not self._writer.catch_up():
+            self._stuck_at = taken
+        return self._handed_bytes - self._writer.taken_bytes > KEPT_BYTES
 
     def _hear(self) -> None:
         """Pass on what the writer has to say."""

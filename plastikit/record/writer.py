@@ -23,6 +23,8 @@ COMMIT_SECONDS: Final = 8.0
 
 KEPT_BYTES: Final = 128 * 2**20
 """What rows that cannot be written may take up in memory; beyond it the oldest are given up."""
+_PATIENCE_SECONDS: Final = 10.0
+"""How long the training waits for a disk that is slower than it, before rows are refused."""
 
 
 class _Ticket:
@@ -38,9 +40,12 @@ class _Ticket:
     def settle(self) -> None:
         self._lock.release()
 
-    def wait(self) -> None:
-        with self._lock:
-            return
+    def wait(self, seconds: float = -1) -> bool:
+        """Whether it was settled in time."""
+        is_settled = self._lock.acquire(timeout=seconds)
+        if is_settled:
+            self._lock.release()
+        return is_settled
 
 
 class Writer:
@@ -89,6 +94,12 @@ class Writer:
     def hurry(self) -> None:
         """Commit soon: much waits."""
         self._requests.put(None)
+
+    def catch_up(self) -> bool:
+        """Let the training wait for a disk that is slower than it; whether the disk answered in time."""
+        ticket = _Ticket()
+        self._requests.put(ticket)
+        return ticket.wait(_PATIENCE_SECONDS)
 
     def commit(self) -> None:
         """Commit, and wait until it is done.

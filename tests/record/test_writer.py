@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -104,20 +105,39 @@ def test_what_was_dropped_is_said(tmp_path: Path, disk: type[_Failing], monkeypa
     assert 300 < dropped["rows"] < 480
 
 
-def test_rows_that_nobody_takes_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A disk that does not answer at all: memory is bounded even then, and the run says what was refused."""
+def test_a_disk_that_does_not_answer(tmp_path: Path, disk: type[_Failing], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory is bounded even then: rows are refused after one wait, and the run says which."""
+    monkeypatch.setattr(store, "KEPT_BYTES", 3_000)
+    monkeypatch.setattr(writer, "_PATIENCE_SECONDS", 0.3)
+    answers = threading.Event()
+    run = _fresh(tmp_path / "run.zarr")
+    run.table("training").declare("loss", Column(dtype="float64"))
+    run.commit()
+    _fail(disk, lambda _key: not answers.wait(20))
+    start = time.monotonic()
+    for step in range(500):
+        run.append("training", step, {"loss": float(step)})
+    assert 0.3 < time.monotonic() - start < 2
+    answers.set()
+    run.close()
+    tree = open_run(tmp_path / "run.zarr")
+    (dropped,) = tree.attrs["dropped"]
+    assert (dropped["group"], dropped["last"], dropped["reason"]) == ("training", 499, "the disk did not answer")
+    assert tree["training"]["step"].values.tolist() == list(range(dropped["first"]))
+    assert dropped["rows"] == 500 - dropped["first"] > 100
+
+
+def test_a_disk_that_is_slower_than_the_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training waits for it, and nothing is lost."""
     monkeypatch.setattr(store, "KEPT_BYTES", 3_000)
     run = _fresh(tmp_path / "run.zarr")
     run.table("training").declare("loss", Column(dtype="float64"))
-    for step in range(500):
+    for step in range(2000):
         run.append("training", step, {"loss": float(step)})
     run.close()
     tree = open_run(tmp_path / "run.zarr")
-    kept = tree["training"].sizes["step"]
-    assert tree.attrs["dropped"] == [
-        {"group": "training", "rows": 500 - kept, "first": kept, "last": 499, "reason": "the disk did not answer"}
-    ]
-    assert 100 < kept < 300
+    assert "dropped" not in tree.attrs
+    assert tree["training"]["loss"].values.tolist() == list(range(2000))
 
 
 def test_an_error_where_it_is_asked_for(tmp_path: Path, disk: type[_Failing]) -> None:
