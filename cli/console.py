@@ -34,7 +34,7 @@ def say(text: str, *, style: str = "", is_note: bool = False) -> None:
 
 def print_json(answer: Any) -> None:
     """One JSON document on the standard output; a number that is not finite is null."""
-    out.print_json(json.dumps(_plain(answer), ensure_ascii=False))
+    out.print_json(json.dumps(_plain(answer), ensure_ascii=False), highlight=out.is_terminal)
 
 
 def number(value: float | None, *, is_share: bool = False) -> str:
@@ -44,12 +44,45 @@ def number(value: float | None, *, is_share: bool = False) -> str:
     return f"{value:.3f}" if is_share else f"{value:.4g}"
 
 
+def size(count: int) -> str:
+    """Bytes in the unit that fits.
+
+    >>> size(999), size(34_200_000)
+    ('999 B', '34.2 MB')
+    """
+    amount, unit = float(count), "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if amount < 1000:
+            break
+        amount, unit = amount / 1000, larger
+    return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.3g} {unit}"
+
+
+def ago(seconds: float) -> str:
+    """How long ago, in the largest unit that fits.
+
+    >>> ago(3), ago(7_300), ago(200_000)
+    ('3 s ago', '2 h ago', '2 days ago')
+    """
+    left = max(0.0, seconds)
+    for unit, length in (("s", 60), ("min", 60), ("h", 48)):
+        if left < length:
+            return f"{left:.0f} {unit} ago"
+        left /= length if unit != "h" else 24
+    return f"{left:.0f} days ago"
+
+
 def plain_table(*titles: str) -> Table:
     """A table without rules, its columns set to the right."""
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0), caption_justify="left")
     for title in titles:
         table.add_column(title, justify="right")
     return table
+
+
+def print_table(table: Table, *, width: int) -> None:
+    """A table; where the output is no terminal, ``width`` characters wide, so that nothing of it is cut off."""
+    (out if out.is_terminal else Console(highlight=False, width=max(width, out.width))).print(table)
 
 
 def summary_table(summary: Summary) -> Table:

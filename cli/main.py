@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any, Final
@@ -14,7 +15,20 @@ from typer.core import TyperGroup
 import plastikit
 from plastikit.errors import PlastikitError
 
-COMMANDS: Final = ("demo", "train", "sweep", "probe", "probes", "explain", "analyze", "report")
+COMMANDS: Final = (
+    "demo",
+    "train",
+    "sweep",
+    "probe",
+    "probes",
+    "explain",
+    "runs",
+    "show",
+    "export",
+    "check",
+    "analyze",
+    "report",
+)
 """Each is a module of this package that holds a function, or a ``typer.Typer``, of its own name."""
 
 INTERRUPTED: Final = 130
@@ -33,7 +47,7 @@ class Root(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""
-        with _answer_for_errors(debug=ctx.params["debug"]):
+        with _answer_for_errors(debug=ctx.params["debug"]), _plain_warnings():
             return super().invoke(ctx)
 
 
@@ -61,6 +75,22 @@ def _answer_for_errors(*, debug: bool) -> Iterator[None]:
             first_line = str(error).strip().partition("\n")[0]
             _say(f"{type(error).__name__}: {first_line}\nThis was not foreseen: 'plastikit --debug ...' shows where.")
         raise typer.Exit(1) from None
+
+
+@contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """What a user is warned of is a line, without the place in the code."""
+    with warnings.catch_warnings():
+        others = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+            if issubclass(category, UserWarning):
+                typer.echo(f"{typer.style('warning:', fg='yellow', bold=True)} {message}", err=True)
+            else:
+                others(message, category, *place, **more)
+
+        warnings.showwarning = show
+        yield
 
 
 def _say(message: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,7 +19,8 @@ BatchSize = Annotated[int, typer.Option(help="Transitions of each task in an upd
 EvaluateEvery = Annotated[int, typer.Option(help="Environment steps of each task between two evaluations.")]
 Episodes = Annotated[int, typer.Option(help="Episodes of each task in an evaluation.")]
 RecordEvery = Annotated[int, typer.Option(help="Updates between two records of the probes.")]
-Runs = Annotated[Path, typer.Argument(help="A folder of runs, or one run (a folder that ends in .zarr).")]
+Run = Annotated[str, typer.Argument(help="A run: a folder that ends in .zarr, or its URL.", show_default=False)]
+Runs = Annotated[str, typer.Argument(help="A folder of runs, or one run (it ends in .zarr); a path or a URL.")]
 
 
 def training_config(

@@ -24,7 +24,7 @@ Factory = Annotated[
 ]
 Inputs = Annotated[Path, typer.Option(help="What to call the model with: .npy or .pt; .npz holds keywords.")]
 Groups = Annotated[Path | None, typer.Option(help="A whole number per sample, such as its task: .npy or .pt.")]
-Store = Annotated[Path, typer.Option("--out", help="The run to write.")]
+Store = Annotated[str, typer.Option("--out", help="The run to write: a path or a URL.")]
 Key = Annotated[str | None, typer.Option(help="Where the weights lie in each file, such as agent.actor.")]
 
 
@@ -34,7 +34,7 @@ def probe(
     model: Factory,
     inputs: Inputs,
     groups: Groups = None,
-    store: Store = Path("checkpoints.zarr"),
+    store: Store = "checkpoints.zarr",
     probes: Annotated[str, typer.Option(help="Names of probes, with commas between.")] = "default",
     layers: Annotated[str, typer.Option(help="Names or patterns of layers, with commas between.")] = "auto",
     key: Key = None,

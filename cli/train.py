@@ -32,7 +32,7 @@ def train(
     record_every: options.RecordEvery = 100,
     threads: Annotated[int | None, typer.Option(help="Threads that torch computes with.")] = None,
     store: Annotated[
-        Path | None, typer.Option("--out", help="The new run; by default runs/TASKS_width-W_seed-S.zarr.")
+        str | None, typer.Option("--out", help="The new run, path or URL; by default runs/TASKS_width-W_seed-S.zarr.")
     ] = None,
     json: options.Json = False,
 ) -> None:
@@ -51,14 +51,14 @@ def train(
         episodes=episodes,
         threads=threads,
     )
-    place = store or Path("runs") / f"{tasks.replace(',', '+')}_width-{config.critic.width}_seed-{seed}.zarr"
+    place = store or f"runs/{tasks.replace(',', '+')}_width-{config.critic.width}_seed-{seed}.zarr"
 
     from plastikit.cli import console
     from plastikit.train import loop
     from plastikit.watch.schedule import every
 
     with console.bars() as progress:
-        bar = progress.add_task(place.stem, total=config.env_steps, detail="starting")
+        bar = progress.add_task(Path(place).stem, total=config.env_steps, detail="starting")
 
         def show(reached: loop.Progress) -> None:
             success = "" if reached.success_rate is None else f", success {reached.success_rate:.2f}"

@@ -58,10 +58,10 @@ class StoreAccessError(PlastikitError, OSError):
     """A store behind a URL that refused a request, or did not answer it."""
 
     @classmethod
-    def of(cls, location: str, number: int, reason: str) -> Self:
-        """Its parts are those of the system's own errors: ``errno``, and ``strerror`` without the location."""
+    def of(cls, location: str, reason: str) -> Self:
+        """As the system's own errors have it, ``strerror`` is the reason without the location."""
         error = cls(f"{location}: {reason}")
-        error.errno, error.strerror = number, reason
+        error.strerror = reason
         return error
 
 

@@ -12,7 +12,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from plastikit.probes.entries import stacked
+from plastikit.probes.columns import room
+from plastikit.probes.entries import counts, stacked
+from plastikit.probes.quantiles import quantiles
 from plastikit.schema import PARAMETER, QUANTILE, Definition
 from plastikit.watch.probe import Capture, Needs, Reading, Rows, Tier
 
@@ -154,44 +156,50 @@ class AdamMoments:
 
     def __call__(self, capture: Capture) -> Reading:
         """Measure every parameter that has Adam's moments."""
-        roots, shares, sizes = {}, [], []
-        for name, state in capture.optimizer_state.items():
-            settings = capture.settings.get(name, {})
-            if not _is_adam(state, settings):
-                continue
-            second = state["max_exp_avg_sq"] if settings.get("amsgrad") else state["exp_avg_sq"]
-            (beta_1, beta_2), epsilon, step = settings["betas"], settings["eps"], state["step"]
-            root = second_moment_root(second, beta_2, step)
-            roots[name] = self._chosen(root)
-            shares.append(small_second_moment_fraction(root, epsilon))
-            sizes.append(adam_update_rms(state["exp_avg"], root, beta_1, step, epsilon=epsilon))
-        if not roots:
+        names = [
+            name for name, state in capture.optimizer_state.items() if _is_adam(state, capture.settings.get(name, {}))
+        ]
+        if not names:
             return {}
+        states, settings = [capture.optimizer_state[name] for name in names], [capture.settings[name] for name in names]
+        first, second = _corrections(states, settings)
+        # What the second moment falls short by is made good in the sums: its own root is all that is taken of each.
+        scale = second.sqrt()
+        epsilons = scale * scale.new_tensor([each["eps"] for each in settings])
+        moments = [
+            (state["exp_avg"], state["max_exp_avg_sq" if each.get("amsgrad") else "exp_avg_sq"])
+            for state, each in zip(states, settings, strict=True)
+        ]
+        found = [self._read(*pair, epsilon) for pair, epsilon in zip(moments, epsilons.unbind(), strict=True)]
+        sums, chosen = stacked([sums for sums, _ in found]), [entries for _, entries in found]
+        total, small, norm = sums.unbind(dim=1)
+        scale, first = scale.to(sums), first.to(sums)
+        entries, roots = counts([second for _, second in moments], like=sums)
+        ordered = quantiles([each.to(chosen[0]) for each in chosen], self.quantiles)
         return {
-            "second_moment_root": self._quantiles(roots),
-            "small_second_moment_fraction": Rows(roots, stacked(shares)),
-            "adam_update_rms": Rows(roots, stacked(sizes)),
+            "second_moment_root": Rows(names, ordered / scale[:, None]),
+            "small_second_moment_fraction": Rows(names, torch.where(total.isnan(), torch.nan, small / entries)),
+            "adam_update_rms": Rows(names, norm * (scale / first) / roots),
         }
+
+    def _read(
+        self, first: Tensor, second: Tensor, epsilon: Tensor
+    ) -> tuple[Float[Tensor, "3"], Float[Tensor, "entry"]]:
+        """Of the root: its sum, how often it is below ``epsilon``, the norm of the step by it; entries chosen of it."""
+        dtype = torch.promote_types(second.dtype, torch.float32)
+        _, (root, step) = room(2, 1, second.numel(), dtype, second.device)
+        torch.sqrt(second.detach().reshape(1, -1).to(dtype), out=root)
+        chosen = self._chosen(root)
+        # A comparison that writes numbers is counted faster than one that gives booleans.
+        sums = [root.sum(), torch.lt(root, epsilon, out=step).sum()]
+        torch.div(first.detach().reshape(1, -1).to(dtype), root.add_(epsilon), out=step)
+        return torch.stack([*sums, torch.linalg.vector_norm(step)]), chosen
 
     def _chosen(self, root: Tensor) -> Float[Tensor, "entry"]:
         flat = root.reshape(-1)
         if flat.numel() <= self.entries:
-            return flat
+            return flat.clone()
         return flat.index_select(0, _even_choice(flat.numel(), self.entries, flat.device))
-
-    def _quantiles(self, roots: Mapping[str, Tensor]) -> Rows:
-        """The quantiles of each; those of as many entries in one sort."""
-        alike: dict[tuple[int, torch.dtype, torch.device], list[str]] = {}
-        for name, chosen in roots.items():
-            alike.setdefault((chosen.numel(), chosen.dtype, chosen.device), []).append(name)
-        found: Rows | None = None
-        for (_, dtype, device), names in alike.items():
-            wanted = torch.tensor(self.quantiles, dtype=dtype, device=device)
-            rows = torch.quantile(torch.stack([roots[name] for name in names]), wanted, dim=1)
-            of_these = Rows(names, rows.mT.contiguous())
-            found = of_these if found is None else found | of_these
-        assert found is not None  # noqa: S101  there is a root
-        return found
 
 
 def _is_adam(state: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
@@ -216,3 +224,20 @@ def _correction(beta: float | Tensor, step: float | Tensor) -> Tensor:
     if isinstance(step, Tensor):
         return 1 - torch.as_tensor(beta, dtype=torch.float64, device=step.device) ** step.reshape(())
     return 1 - torch.as_tensor(beta, dtype=torch.float64) ** step
+
+
+def _corrections(
+    states: Sequence[Mapping[str, Any]], settings: Sequence[Mapping[str, Any]]
+) -> tuple[Float[Tensor, "parameter"], Float[Tensor, "parameter"]]:
+    """What both moments of each parameter fall short by."""
+    steps = [state["step"] for state in states]
+    betas = [each["betas"] for each in settings]
+    if any(isinstance(value, Tensor) for pair in betas for value in pair) or not all(
+        isinstance(step, Tensor) for step in steps
+    ):
+        pairs = [[_correction(beta, step) for beta in both] for both, step in zip(betas, steps, strict=True)]
+        first, second = (stacked(each) for each in zip(*pairs, strict=True))
+        return first, second
+    counted = stacked([step.reshape(()) for step in steps]).double()
+    first, second = (1 - counted.new_tensor(each) ** counted for each in zip(*betas, strict=True))
+    return first, second

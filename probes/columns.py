@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -13,6 +14,7 @@ from torch import Tensor
 _RUNS: Final = 16
 _LARGE: Final = 2**17
 _TOGETHER: Final = 2**18
+_PIECE: Final = 2**17
 _KEPT: Final = 2**22
 _COUNTABLE: Final = 2**24
 
@@ -49,8 +51,16 @@ def _sums_of(matrices: Sequence[Tensor], write: Callable[[Tensor, Tensor], Tenso
         for matrix, own in zip(matrices, rooms, strict=True):
             write(matrix.detach(), own)
         return whole.sum(dim=1, dtype=wide(dtype))
-    _, (own,) = room(1, samples, units, dtype, matrices[0].device)
-    return _summed(matrices, lambda matrix: write(matrix.detach(), own))
+    if not matrices[0].is_cpu:
+        return _summed(matrices, lambda matrix: write(matrix.detach(), torch.empty_like(matrix, dtype=dtype)))
+    # What is written stays in the cache until it is summed.
+    length = min(samples, max(1, _PIECE // units))
+    _, (own,) = room(1, length, units, dtype, matrices[0].device)
+    pieces = [
+        [write(piece, own[: len(piece)]).sum(dim=0, dtype=wide(dtype)) for piece in matrix.detach().split(length)]
+        for matrix in matrices
+    ]
+    return torch.stack([torch.stack(sums).sum(dim=0) for sums in pieces])
 
 
 def _summed(matrices: Sequence[Tensor], read: Callable[[Tensor], Tensor]) -> Tensor:
@@ -67,7 +77,19 @@ class _Kept(threading.local):
 
     def __init__(self) -> None:
         self.flat: dict[torch.dtype, Tensor] = {}
+        self.shaped: dict[tuple[torch.Size, torch.dtype], Tensor] = {}
         self.cut: dict[torch.dtype, tuple[tuple[int, int, int], Tensor, tuple[Tensor, ...]]] = {}
+
+    def of(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+        """As much of it as a tensor of that shape takes."""
+        size = math.prod(shape)
+        # Memory of a mode without gradients could not be written to outside of it.
+        with torch.inference_mode(mode=False):
+            flat = self.flat.get(dtype)
+            if flat is None or flat.numel() < size:
+                flat = self.flat[dtype] = torch.empty(size, dtype=dtype)
+                self.shaped.clear()
+            return flat[:size].view(shape)
 
 
 _kept: Final = _Kept()
@@ -85,9 +107,17 @@ def room(
     known = _kept.cut.get(dtype)
     if known is None or known[0] != shape:
         with torch.inference_mode(mode=False):
-            flat = _kept.flat.get(dtype)
-            if flat is None or flat.numel() < size:
-                flat = _kept.flat[dtype] = torch.empty(size, dtype=dtype, device=device)
-            whole = flat[:size].view(shape)
+            whole = _kept.of(shape, dtype)
             known = _kept.cut[dtype] = shape, whole, whole.unbind()
     return known[1:]
+
+
+def room_like(tensor: Tensor) -> Tensor | None:
+    """Room for as many numbers, shaped alike; None where it is no help, or gradients follow."""
+    if not tensor.is_cpu or tensor.requires_grad or tensor.numel() > _KEPT:
+        return None
+    key = tensor.shape, tensor.dtype
+    found = _kept.shaped.get(key)
+    if found is None:
+        found = _kept.shaped[key] = _kept.of(*key)
+    return found

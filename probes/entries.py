@@ -13,15 +13,19 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from plastikit.probes.columns import room_like
+
 ROW: Final = 512
 """Entries of a row where tensors share a block; each begins on a row of its own, and zeros fill its last one up."""
 SMALL: Final = 1 << 14
 """Entries from which on a tensor is a block of its own, measured where it lies."""
+RUN: Final = 1 << 18
+"""Entries that are added up in one go where a tensor is no rows."""
 MOST: Final = 1 << 20
 """Entries that a shared block has room for."""
 
 _LAYOUTS: Final = 32
-_FULL: Final = frozenset({torch.float32, torch.float64})
+_NARROW: Final = frozenset({torch.float16, torch.bfloat16})
 _HOST: Final = torch.device("cpu")
 _WIDE: Final = {
     torch.float16: torch.float32,
@@ -204,9 +208,17 @@ class Remembered:
         ):
             return value
         value = measure(tensors)
+        self.keep(network, tensors, value)
+        return value
+
+    def keep(self, network: str, tensors: Sequence[Tensor], value: Tensor) -> None:
+        """Take note of what was measured of ``tensors``."""
         if not any(tensor.is_inference() for tensor in tensors):
             self._known[network] = [(weakref.ref(tensor), tensor._version) for tensor in tensors], value
-        return value
+
+
+norms_before: Final = Remembered()
+"""Norms of a network's parameters before its update: two probes ask for them."""
 
 
 def norms(tensors: Sequence[Tensor]) -> Float[Tensor, "tensor"]:
@@ -215,18 +227,21 @@ def norms(tensors: Sequence[Tensor]) -> Float[Tensor, "tensor"]:
     return blocks.norms([torch.linalg.vector_norm(block, dim=1) for block in blocks.of(tensors)])
 
 
-def each_norm(tensors: Sequence[Tensor]) -> Float[Tensor, "tensor"]:
-    """The Frobenius norm of each, where nothing else is asked of them: of all at once where torch can."""
-    if all(tensor.dtype in _FULL for tensor in tensors):
-        return stacked(torch._foreach_norm(list(tensors)))  # noqa: SLF001  as torch clips; it has no public name
-    return stacked([norm(tensor) for tensor in tensors])
-
-
 def distances(these: Sequence[Tensor], those: Sequence[Tensor]) -> Float[Tensor, "tensor"]:
     """The Frobenius norm of each difference; one at a time, since all at once may need more room than there is."""
-    if all(tensor.dtype in _FULL for each in (these, those) for tensor in each):
-        return stacked([torch.linalg.vector_norm(this - that) for this, that in zip(these, those, strict=True)])
     return stacked([distance(this, that) for this, that in zip(these, those, strict=True)])
+
+
+def row_distances(this: Float[Tensor, "row entry"], that: Float[Tensor, "row entry"]) -> Float[Tensor, "row"]:
+    """The norm of each row of the difference."""
+    rows: Tensor = torch.linalg.vector_norm(torch.sub(this, that, out=room_like(this)), dim=1)
+    return rows
+
+
+def absolute(block: Float[Tensor, "row entry"]) -> Float[Tensor, "row entry"]:
+    """The absolute values, in memory that the next call writes to."""
+    sizes: Tensor = torch.abs(block, out=room_like(block))
+    return sizes
 
 
 def stacked(values: Sequence[Tensor]) -> Float[Tensor, "tensor"]:
@@ -237,14 +252,19 @@ def stacked(values: Sequence[Tensor]) -> Float[Tensor, "tensor"]:
 
 def norm(tensor: Tensor) -> Float[Tensor, ""]:
     """The Frobenius norm."""
-    found: Tensor = torch.linalg.vector_norm(tensor.to(wide(tensor)))
+    entries = tensor.to(wide(tensor))
+    if entries.numel() > RUN and entries.is_cpu:
+        # A run of single precision rounds off the more the longer it gets.
+        entries = torch.stack([torch.linalg.vector_norm(run) for run in entries.reshape(-1).split(RUN)])
+    found: Tensor = torch.linalg.vector_norm(entries)
     return found
 
 
 def distance(this: Tensor, that: Tensor) -> Float[Tensor, ""]:
     """The Frobenius norm of the difference."""
-    found: Tensor = torch.linalg.vector_norm(this.to(wide(this)) - that.to(wide(that)))
-    return found
+    if this.dtype != that.dtype or this.dtype in _NARROW:
+        this, that = this.to(wide(this)), that.to(wide(that))
+    return norm(torch.sub(this, that, out=None if that.requires_grad else room_like(this)))
 
 
 def over(part: Tensor, whole: Tensor) -> Tensor:
@@ -255,4 +275,4 @@ def over(part: Tensor, whole: Tensor) -> Tensor:
 
 def wide(tensor: Tensor) -> torch.dtype:
     """The precision that a tensor is reduced in."""
-    return torch.promote_types(tensor.dtype, torch.float32)
+    return _WIDE.get(tensor.dtype) or torch.promote_types(tensor.dtype, torch.float32)

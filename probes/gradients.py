@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from plastikit.probes.entries import Blocks, counts, in_order, norm, wide
+from plastikit.probes.entries import Blocks, absolute, counts, in_order, norm, wide
 from plastikit.schema import NETWORK, PARAMETER, Definition
 from plastikit.watch.probe import Capture, Needs, Reading, Rows, Tier
 
@@ -144,9 +144,9 @@ def _measured(gradients: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
     sizes, extremes, filled = [], [], []
     for block in blocks.of(gradients):
         sizes.append(torch.linalg.vector_norm(block, dim=1))
-        absolute = block.abs()
-        extremes.append(absolute.amax(dim=1))
-        filled.append(absolute.ne_(0).sum(dim=1))
+        entries = absolute(block)
+        extremes.append(entries.amax(dim=1))
+        filled.append(entries.ne_(0).sum(dim=1))
     return blocks.norms(sizes), blocks.largest(extremes), blocks.sums(filled)
 
 

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from plastikit.probes.entries import distance, distances, each_norm, in_order, norm, over
+from plastikit.probes.entries import distance, distances, in_order, norm, norms, norms_before, over
 from plastikit.schema import NETWORK, PARAMETER, Definition
 from plastikit.watch.probe import Capture, Needs, Reading, Rows, Tier
 
@@ -104,7 +104,7 @@ class UpdateRatio:
         if not names:
             return {}
         before, after = [capture.parameters[name] for name in names], [updated[name] for name in names]
-        update, weight = _measured(before, after)
+        update, weight = distances(after, before), norms_before.of(capture.network, before, norms)
         reading = {"update_to_weight_ratio": Rows(names, over(update, weight))}
         count = sum(1 for name in names if name in capture.weights)
         if count and capture.weights <= capture.updated.keys():
@@ -116,11 +116,6 @@ class UpdateRatio:
             squared = (weight[:count] if len(rated) == count else weight[rated]).square()
             reading["effective_learning_rate"] = Rows((names[k] for k in rated), over(rates, squared))
         return reading
-
-
-def _measured(before: Sequence[Tensor], after: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Norms of the changes, and norms before them."""
-    return distances(after, before), each_norm(before)
 
 
 def _rates(values: Sequence[float | Tensor], *, like: Tensor) -> Float[Tensor, "parameter"]:

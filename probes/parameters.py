@@ -10,7 +10,20 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from plastikit.probes.entries import Blocks, Remembered, counts, distance, in_order, norm, norms, over, wide
+from plastikit.probes.entries import (
+    Blocks,
+    Remembered,
+    absolute,
+    counts,
+    distance,
+    in_order,
+    norm,
+    norms,
+    norms_before,
+    over,
+    row_distances,
+    wide,
+)
 from plastikit.schema import NETWORK, PARAMETER, Definition
 from plastikit.watch.probe import Capture, Needs, Reading, Rows, Tier
 
@@ -145,6 +158,7 @@ class WeightNorm:
         began = [name for name in names if name in capture.initial]
         tensors, initial = [parameters[name] for name in names], [capture.initial[name] for name in began]
         size, total, way = _measured(tensors, initial if began == names else None)
+        norms_before.keep(capture.network, tensors, size)
         if began and began != names:
             _, _, way = _measured([parameters[name] for name in began], initial)
         entries, roots = counts(tensors, like=size)
@@ -181,9 +195,9 @@ def _measured(
     starts = itertools.repeat(None) if initial is None else blocks.of(initial, side=1)
     for block, start in zip(blocks.of(parameters), starts, strict=False):
         sizes.append(torch.linalg.vector_norm(block, dim=1))
-        totals.append(block.abs().sum(dim=1))
+        totals.append(absolute(block).sum(dim=1))
         if start is not None:
-            ways.append(torch.linalg.vector_norm(block - start, dim=1))
+            ways.append(row_distances(block, start))
     return blocks.norms(sizes), blocks.sums(totals), blocks.norms(ways) if ways else None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
@@ -12,6 +13,7 @@ from torch import Tensor
 from plastikit.probes.columns import room
 
 _TOGETHER: Final = 2**20
+_BLOCK: Final = 128
 
 
 def spectra(matrices: Sequence[Float[Tensor, "sample unit"]]) -> tuple[Tensor, Tensor]:
@@ -54,12 +56,26 @@ def centred(matrices: Sequence[Tensor]) -> tuple[Float[Tensor, "matrix sample un
 
 
 def smaller_gram(wide: Float[Tensor, "matrix sample unit"]) -> Float[Tensor, "matrix side side"]:
-    """The Gram matrix of the samples or of the units, whichever are fewer."""
+    """The Gram matrix of the samples or of the units, whichever are fewer; its upper triangle, with zeros below."""
     samples, units = wide.shape[1:]
-    return wide.mT @ wide if units <= samples else wide @ wide.mT
+    rows = wide.mT if units <= samples else wide
+    side = rows.shape[1]
+    if not wide.is_cpu or side <= _BLOCK:
+        return (rows @ rows.mT).triu_()
+    gram = wide.new_empty(len(rows), side, side)
+    # Of a symmetric matrix the half above the diagonal is enough.
+    for start in range(0, side, _BLOCK):
+        own = slice(start, start + _BLOCK)
+        for whole, product in zip(rows, gram, strict=True):
+            torch.mm(whole[: own.stop], whole[own].mT, out=product[: own.stop, own])
+    return gram.triu_()
 
 
 def moments_of(gram: Float[Tensor, "matrix side side"]) -> Float[Tensor, "matrix 2"]:
-    """Trace and Frobenius norm."""
-    trace = gram.diagonal(dim1=-2, dim2=-1).mean(dim=-1) * gram.shape[-1]
-    return torch.stack([trace, torch.linalg.vector_norm(gram, dim=(-2, -1))], dim=-1)
+    """Trace and Frobenius norm, from the upper triangle with zeros below."""
+    diagonal = gram.diagonal(dim1=-2, dim2=-1)
+    trace = diagonal.mean(dim=-1) * gram.shape[-1]
+    above = torch.linalg.vector_norm(gram, dim=(-2, -1)) * math.sqrt(2)
+    # Both halves, less the diagonal that was counted twice.
+    own = torch.linalg.vector_norm(diagonal, dim=-1) / above.masked_fill(above == 0, 1.0)
+    return torch.stack([trace, above * (1 - own.square()).sqrt()], dim=-1)

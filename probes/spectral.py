@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -11,8 +12,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from plastikit.probes.entries import stacked
 from plastikit.schema import PARAMETER, Definition
-from plastikit.watch.probe import Capture, Needs, Reading, Tier
+from plastikit.watch.probe import Capture, Needs, Reading, Rows, Tier
 
 TOLERANCE: Final = 1e-5
 """Largest relative error of a spectral norm, as its residual tells it."""
@@ -33,6 +35,8 @@ _FOLLOWED: Final = 3
 _BASIS: Final = 48
 """Vectors of a Krylov space: enough for a random square matrix of some thousand rows."""
 _RESTARTS: Final = 3
+_CHECKED: Final = (8, 16, 32)
+"""Sizes of the space at which vectors that were followed are asked whether they are found again."""
 
 
 class _Pair(NamedTuple):
@@ -40,7 +44,8 @@ class _Pair(NamedTuple):
 
     vectors: Tensor
     square: Tensor
-    is_settled: Tensor
+    evidence: Tensor | None
+    """The norm of each first guess's residual, and the squares of all that are followed; None where nothing was."""
 
 
 def spectral_norm(weight: Float[Tensor, "..."], *, is_stack: bool = False) -> Float[Tensor, ""]:
@@ -58,7 +63,7 @@ def spectral_norm(weight: Float[Tensor, "..."], *, is_stack: bool = False) -> Fl
     tensor(3.)
     """
     matrices = _matrices(weight, is_stack=is_stack)
-    return _measured([matrices], [None])[0][0][0]
+    return _measured([matrices], [None])[0][0, 0]
 
 
 def weight_stable_rank(weight: Float[Tensor, "..."], *, is_stack: bool = False) -> Float[Tensor, ""]:
@@ -72,7 +77,7 @@ def weight_stable_rank(weight: Float[Tensor, "..."], *, is_stack: bool = False) 
     tensor(3.)
     """
     matrices = _matrices(weight, is_stack=is_stack)
-    return _measured([matrices], [None])[0][0][1]
+    return _measured([matrices], [None])[0][1, 0]
 
 
 @dataclass(frozen=True)
@@ -141,10 +146,7 @@ class SpectralNorm:
                 self._kept.pop((capture.network, name), None)
             else:
                 self._kept[capture.network, name] = found
-        return {
-            "spectral_norm": {name: value for name, (value, _) in zip(names, values, strict=True)},
-            "weight_stable_rank": {name: rank for name, (_, rank) in zip(names, values, strict=True)},
-        }
+        return {"spectral_norm": Rows(names, values[0]), "weight_stable_rank": Rows(names, values[1])}
 
 
 def _is_matrix(weight: Tensor) -> bool:
@@ -162,94 +164,139 @@ def _matrices(weight: Tensor, *, is_stack: bool) -> Float[Tensor, "stack long sh
 
 def _measured(
     matrices: Sequence[Tensor], kept: Sequence[Tensor | None]
-) -> tuple[list[tuple[Tensor, Tensor]], list[Tensor | None]]:
-    """Spectral norm and stable rank of each, and the vectors to go on from; the device is asked once for all."""
-    sizes = [matrix.square().sum(dim=(1, 2)) for matrix in matrices]
-    pairs = [_advanced(matrix, before) for matrix, before in zip(matrices, kept, strict=True)]
-    flags = [
-        torch.stack([pair.is_settled.all(), size.isfinite().all()]).to(matrices[0].device)
-        for pair, size in zip(pairs, sizes, strict=True)
-    ]
-    values: list[tuple[Tensor, Tensor]] = []
+) -> tuple[Float[Tensor, "2 weight"], list[Tensor | None]]:
+    """Spectral norms and stable ranks, and the vectors to go on from; the device is asked once for all."""
+    # Row by row, since a long run of single precision rounds off more and more.
+    rows = [torch.linalg.vector_norm(matrix, dim=2).reshape(-1) for matrix in matrices]
+    sizes = stacked([torch.linalg.vector_norm(row) for row in rows])
+    pairs = _advanced(matrices, kept)
+    evidence = [torch.empty(0) if pair.evidence is None else pair.evidence.reshape(-1) for pair in pairs]
+    asked = torch.cat([sizes, *(each.to(sizes) for each in evidence)]).tolist()
+    tops: list[Tensor] = []
     vectors: list[Tensor | None] = []
-    for matrix, size, pair, (is_settled, is_finite) in zip(
-        matrices, sizes, pairs, torch.stack(flags).tolist(), strict=True
-    ):
-        if not is_finite or not matrix.numel():
-            nothing = torch.full((), torch.nan, device=matrix.device)
-            values.append((nothing, nothing))
+    place = len(sizes)
+    for matrix, pair, size, own in zip(matrices, pairs, asked, evidence, strict=False):
+        if not math.isfinite(size) or not matrix.numel():
+            tops.append(torch.full((), torch.nan, device=sizes.device))
             vectors.append(None)
-            continue
-        found = pair if is_settled else _sought(matrix, pair.vectors)
-        top = found.square.max()
-        values.append((top.sqrt(), size.sum() / top.masked_fill(top == 0, torch.nan)))
-        vectors.append(found.vectors)
-    return values, vectors
+        else:
+            is_settled = len(own) and _is_settled(asked[place : place + len(own)], of=len(matrix))
+            found = pair if is_settled else _sought(matrix, pair)
+            tops.append(found.square.max())
+            vectors.append(found.vectors)
+        place += len(own)
+    top = stacked(tops)
+    return torch.stack([top.sqrt(), sizes.square() / top.masked_fill(top == 0, torch.nan)]), vectors
 
 
-def _advanced(matrix: Tensor, kept: Tensor | None) -> _Pair:
-    """One step of the power iteration from the vectors of the last record, and whether that is enough."""
-    stack, _, short = matrix.shape
-    if (
-        kept is None
-        or kept.shape != (stack, _FOLLOWED + 1, short)
-        or (kept.dtype, kept.device) != (matrix.dtype, matrix.device)
-    ):
-        start = _start(_generic(matrix))
-        return _Pair(start, matrix.new_zeros(stack), torch.zeros(stack, dtype=torch.bool, device=matrix.device))
-    image = kept @ matrix.mT
-    squares = torch.linalg.vector_norm(image, dim=2).square()
-    returned = image @ matrix
-    is_settled = _is_settled(returned[:, 0] - squares[:, :1] * kept[:, 0], squares)
+def _advanced(matrices: Sequence[Tensor], kept: Sequence[Tensor | None]) -> list[_Pair]:
+    """One step of the power iteration from the vectors of the last record, and whether that is enough.
+
+    The products with each weight are its own; what is done with them is done for all weights of a kind at once.
+    """
+    pairs: dict[int, _Pair] = {}
+    alike: dict[tuple[torch.dtype, torch.device], list[int]] = {}
+    for place, (matrix, known) in enumerate(zip(matrices, kept, strict=True)):
+        shape = (matrix.shape[0], _FOLLOWED + 1, matrix.shape[2])
+        if known is None or known.shape != shape or (known.dtype, known.device) != (matrix.dtype, matrix.device):
+            pairs[place] = _Pair(_start(_generic(matrix)), matrix.new_zeros(len(matrix)), None)
+        else:
+            alike.setdefault((matrix.dtype, matrix.device), []).append(place)
+    for places in alike.values():
+        group = [(matrices[place], kept[place]) for place in places]
+        pairs |= zip(places, _followed(group), strict=True)
+    return [pairs[place] for place in range(len(matrices))]
+
+
+def _followed(known: Sequence[tuple[Tensor, Tensor]]) -> list[_Pair]:
+    counts, shorts = [len(matrix) for matrix, _ in known], [matrix.shape[2] for matrix, _ in known]
+    before = _filled_up([vectors for _, vectors in known], max(shorts))
+    images = [vectors @ matrix.mT for matrix, vectors in known]
+    returned = _filled_up([image @ matrix for image, (matrix, _) in zip(images, known, strict=True)], max(shorts))
+    squares = torch.cat([torch.linalg.vector_norm(image, dim=2) for image in images]).square()
+    residual = torch.linalg.vector_norm(returned[:, 0] - squares[:, :1] * before[:, 0], dim=1, keepdim=True)
+    evidence = torch.cat([residual, squares], dim=1)
     # A part of the generic vector lets the last of the others find a direction that grew from nothing.
     returned[:, -2] += 0.3 * returned[:, -1]
     basis = torch.linalg.qr(returned[:, :-1].mT).Q.mT
-    return _Pair(_start(basis, kept[:, -1:]), squares[:, 0], is_settled)
+    vectors = _start(basis, before[:, -1:])
+    parts = zip(vectors.split(counts), squares[:, 0].split(counts), evidence.split(counts), shorts, strict=True)
+    return [_Pair(own[..., :short], square, told) for own, square, told, short in parts]
 
 
-def _sought(matrix: Tensor, start: Tensor) -> _Pair:
-    """The first singular vectors from a Krylov space over ``start``; from a decomposition where it is too small."""
-    vectors = start
+def _filled_up(rows: Sequence[Float[Tensor, "stack row short"]], length: int) -> Float[Tensor, "all row length"]:
+    """One after the other, with zeros behind those that are shorter."""
+    filled = rows[0].new_zeros(sum(map(len, rows)), rows[0].shape[1], length)
+    place = 0
+    for own in rows:
+        filled[place : place + len(own), :, : own.shape[2]] = own
+        place += len(own)
+    return filled
+
+
+def _sought(matrix: Tensor, known: _Pair) -> _Pair:
+    """The first singular vectors from a Krylov space over those known; from a decomposition where it is too small."""
+    vectors, is_new = known.vectors, known.evidence is None
     for _ in range(_RESTARTS):
-        pair = _ritz(matrix, vectors)
-        if bool(pair.is_settled.all()):
+        pair, is_settled = _ritz(matrix, vectors, is_new=is_new)
+        if is_settled:
             return pair
-        vectors = pair.vectors
+        vectors, is_new = pair.vectors, True
     squares, vectors = torch.linalg.eigh(matrix.double().mT @ matrix.double())
-    top = _start(vectors.mT.flip(1)[:, :_FOLLOWED].to(matrix.dtype), start[:, -1:])
-    return _Pair(top, squares[:, -1].to(matrix.dtype), torch.ones_like(squares[:, -1], dtype=torch.bool))
+    top = _start(vectors.mT.flip(1)[:, :_FOLLOWED].to(matrix.dtype), known.vectors[:, -1:])
+    return _Pair(top, squares[:, -1].to(matrix.dtype), None)
 
 
-def _ritz(matrix: Tensor, start: Tensor) -> _Pair:
-    """Best guesses from the space that repeated products with the matrix span, each new vector made orthogonal."""
-    vector = _unit(start.sum(dim=1, keepdim=True))
+def _ritz(matrix: Tensor, start: Tensor, *, is_new: bool) -> tuple[_Pair, bool]:
+    """Best guesses from the space that repeated products with the matrix span, each new vector made orthogonal.
+
+    Vectors that were followed begin it one by one, and are soon found again; new ones begin it as their sum, which
+    leads further.
+    """
+    first = start.sum(dim=1, keepdim=True) if is_new else start
+    width = first.shape[1]
     count = min(_BASIS, matrix.shape[2])
     basis = matrix.new_zeros(matrix.shape[0], count, matrix.shape[2])
     images = torch.zeros_like(basis)
     for k in range(count):
-        basis[:, k : k + 1] = vector
-        image = vector @ matrix.mT @ matrix
-        images[:, k : k + 1] = image
+        vector = first[:, k : k + 1] if k < width else images[:, k - width : k - width + 1]
         for _ in range(2):
-            image = image - image @ basis.mT @ basis
-        vector = _unit(image)
+            vector = _unit(vector - vector @ basis[:, :k].mT @ basis[:, :k])
+        basis[:, k : k + 1] = vector
+        images[:, k : k + 1] = vector @ matrix.mT @ matrix
+        if k + 1 in _CHECKED and not is_new:
+            pair, is_settled = _best(basis[:, : k + 1], images[:, : k + 1], start)
+            if is_settled:
+                return pair, True
+    return _best(basis, images, start)
+
+
+def _best(basis: Tensor, images: Tensor, start: Tensor) -> tuple[_Pair, bool]:
+    """The guesses that a space offers, and whether they are good enough; it asks the device."""
     squares, turns = torch.linalg.eigh(images @ basis.mT)
     squares, turns = squares.flip(-1), turns.flip(-1)[..., :_FOLLOWED].mT
     vectors = turns @ basis
-    residual = (turns[:, :1] @ images - squares[:, :1, None] * vectors[:, :1])[:, 0]
-    return _Pair(_start(vectors, start[:, -1:]), squares[:, 0].clamp(min=0), _is_settled(residual, squares))
+    residual = turns[:, :1] @ images - squares[:, :1, None] * vectors[:, :1]
+    evidence = torch.cat([torch.linalg.vector_norm(residual, dim=2), squares], dim=1)
+    pair = _Pair(_start(vectors, start[:, -1:]), squares[:, 0].clamp(min=0), evidence)
+    return pair, _is_settled(evidence.reshape(-1).tolist(), of=len(basis))
 
 
-def _is_settled(residual: Tensor, squares: Tensor) -> Tensor:
-    """Whether the first of ``squares``, guesses at the squared singular values, is right to the tolerance.
+def _is_settled(evidence: Sequence[float], *, of: int) -> bool:
+    """Whether the first guess at a squared singular value is right to the tolerance, for each ``of`` the matrices.
 
     Some squared singular value lies within the residual's norm of the guess, and where the gap to the next is wider
     than that norm, within its square over the gap.
     """
-    norm, top = torch.linalg.vector_norm(residual, dim=1), squares[:, 0]
-    gap = top - squares[:, 1:].amax(dim=1) if squares.shape[1] > 1 else top
-    error = torch.where(gap > norm, norm.square() / gap, norm)
-    return (gap >= 0) & (error <= 2 * TOLERANCE * top)
+    length = len(evidence) // of
+    for start in range(0, len(evidence), length):
+        norm, top, *others = evidence[start : start + length]
+        gap = top - max(others, default=0.0)
+        error = norm * norm / gap if gap > norm else norm
+        # What is not a number is never settled.
+        if not (gap >= 0 and error <= 2 * TOLERANCE * top):
+            return False
+    return True
 
 
 def _generic(matrix: Tensor) -> Tensor:

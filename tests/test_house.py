@@ -40,6 +40,10 @@ MODULES: Final = _modules()
 SHARED: Final = ("plastikit.errors", "plastikit.schema", "numpy")
 MEASURING: Final = (*SHARED, "torch", "jaxtyping")
 WRITING: Final = tuple(f"plastikit.record.{name}" for name in ("store", "table", "scalars", "provenance"))
+# What gives runs to readers, as xarray has them.
+READING: Final = tuple(f"plastikit.record.{name}" for name in ("dataset", "joining", "opening", "variables"))
+# What tells of a run, and hands it on to other tools.
+EXPORTING: Final = tuple(f"plastikit.record.{name}" for name in ("courses", "export", "frames", "overview"))
 REPORTING: Final = ("plastikit.analysis", "plastikit.figures", "plastikit.panels")
 # The files that see a network, and know nothing of records and schedules.
 SEEING: Final = tuple(
@@ -62,8 +66,12 @@ TABLE: Final[dict[str, tuple[str, ...]]] = {
     "plastikit.watch.layers": (*MEASURING, "plastikit.watch.probe", "plastikit.watch.activations"),
     **dict.fromkeys(SEEING, (*MEASURING, "plastikit.watch.probe", "plastikit.watch.layers", *SEEING)),
     "plastikit.probes": (*MEASURING, "plastikit.watch.probe", "plastikit.probes"),
-    "plastikit.record": (*SHARED, "plastikit.record", "zarr", "numcodecs"),
-    "plastikit.record.dataset": (*SHARED, "xarray", "zarr"),
+    "plastikit.record": (*SHARED, "plastikit.record", "zarr", "numcodecs", "google_crc32c"),
+    **dict.fromkeys(READING, (*SHARED, "plastikit.record", "xarray")),
+    **dict.fromkeys(EXPORTING, (*SHARED, "plastikit.record", "xarray")),
+    "plastikit.record.netcdf": (*SHARED, *EXPORTING, "xarray", "h5netcdf", "h5py"),
+    "plastikit.record.parquet_table": (*SHARED, *EXPORTING, "pyarrow"),
+    **dict.fromkeys(("plastikit.record.remote", "plastikit.record.lease"), (*SHARED, "plastikit.record", "obstore")),
     "plastikit.analysis": (*SHARED, "plastikit.analysis", "xarray", "scipy", "statsmodels"),
     "plastikit.figures": (*SHARED, "plastikit.figures", "xarray", "plotly"),
     "plastikit.panels": (*SHARED, *REPORTING, "xarray"),

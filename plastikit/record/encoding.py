@@ -73,4 +73,5 @@ def encode(values: Values) -> bytes:
     else:
         plain = np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<"))
     packed = bytes(_ZSTD.encode(plain))
-    return packed + google_crc32c.value(packed).to_bytes(4, "little")
+    checksum: int = google_crc32c.value(packed)
+    return packed + checksum.to_bytes(4, "little")

@@ -127,8 +127,8 @@ def test_speed_and_size(rows: tuple[Table, list[dict[str, Any]]], tmp_path: Path
             shutil.rmtree(tmp_path / "run.zarr")
         shutil.rmtree(tmp_path / "whole.zarr")
     ratio = statistics.median(mine / its for mine, its in zip(ours, theirs, strict=True))
-    values = sum(array.nbytes for array in data.variables.values()) / 1e6
-    print(f"\n{RECORDS} records of MT10 at width 400, {len(data.variables)} variables, {values:.0f} MB of values")
+    nbytes = sum(array.nbytes for array in data.variables.values()) / 1e6
+    print(f"\n{RECORDS} records of MT10 at width 400, {len(data.variables)} variables, {nbytes:.0f} MB of values")
     print(f"  ours {statistics.median(ours):.2f} s, Zarr's own, whole {statistics.median(theirs):.2f} s: {ratio:.2f} ×")
     print(f"  ours {size / 1e6:.1f} MB, Zarr's own {whole / 1e6:.1f} MB: {size / whole:.3f} ×")
     assert ratio < 2

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,19 @@ def test_unforeseen_error_points_to_debug() -> None:
     assert result.stderr.splitlines()[0] == "error: ZeroDivisionError: division by zero"
     assert "--debug" in result.stderr.splitlines()[1]
     assert len(result.stderr.splitlines()) == 2
+
+
+def test_warning_is_one_line() -> None:
+    """What a user is warned of is a line on the error stream, without the place in the code."""
+    root = build(())
+
+    @root.command()
+    def warn() -> None:
+        warnings.warn("half of it is missing", stacklevel=1)
+
+    result = _run(root, "warn")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr == "warning: half of it is missing\n"
 
 
 @pytest.mark.parametrize("error", [NotARunError("no run"), ZeroDivisionError("division")])

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from oracles import replay
 from oracles.replay import Moment
-from plastikit.watch.monitor import Monitor, attach
+from plastikit.watch.attach import attach
+from plastikit.watch.monitor import Monitor
 
 NETWORKS = ("actor", "critic_0", "critic_1")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ import xarray as xr
 
 import plastikit
 from oracles.runs import group
-from plastikit.errors import DefinitionMismatchError, NotARunError, SchemaVersionError
-from plastikit.record.dataset import find_runs, open_run, open_runs, read_attributes
+from plastikit.errors import DamagedError, DefinitionMismatchError, NotARunError, SchemaVersionError
+from plastikit.record.dataset import is_run, open_run, open_runs, read_attributes
+from plastikit.record.finding import find_runs
+from plastikit.record.root import seal, unseal
 from plastikit.record.store import RunStore
 from plastikit.record.table import Column
 from plastikit.testing import write_synthetic_run, write_synthetic_sweep
@@ -64,6 +67,7 @@ def test_plain_xarray_reads_the_same(tmp_path: Path) -> None:
     """Without plastikit a run opens as the same tree: values, coordinates and attributes."""
     path = write_synthetic_run(tmp_path / "run.zarr")
     plain = xr.open_datatree(path, engine="zarr")
+    assert plain.attrs.pop("checksum").startswith("crc32c:")
     assert plain.identical(open_run(path))
     assert plain["diagnostics"]["srank"].attrs["definition"] == "srank/kumar2021"
     assert plastikit.open_run is open_run
@@ -76,7 +80,7 @@ def test_times_are_times(tmp_path: Path) -> None:
     assert run["step"].dtype == np.int64
 
 
-@pytest.mark.parametrize("kind", ["missing", "folder", "file", "other", "broken", "list"])
+@pytest.mark.parametrize("kind", ["missing", "folder", "file", "other"])
 def test_what_is_no_run(kind: str, tmp_path: Path) -> None:
     """Each says what was found and what a run is."""
     path = tmp_path / "run.zarr"
@@ -84,11 +88,24 @@ def test_what_is_no_run(kind: str, tmp_path: Path) -> None:
         path.write_text("x")
     elif kind != "missing":
         path.mkdir()
-    texts = {"other": json.dumps({"zarr_format": 3, "node_type": "group"}), "broken": '{"attributes": ', "list": "[1]"}
-    if kind in texts:
-        (path / "zarr.json").write_text(texts[kind])
+    if kind == "other":
+        (path / "zarr.json").write_text(json.dumps({"zarr_format": 3, "node_type": "group"}))
     with pytest.raises(NotARunError, match=r"run\.zarr (does not exist; give|is not a readable run.*move it away)"):
         open_run(path)
+    assert not is_run(path)
+
+
+@pytest.mark.parametrize("text", ['{"attributes": ', "[1]", '{"attributes": {"schema_version": 2}}', None])
+def test_a_damaged_root(text: str | None, tmp_path: Path) -> None:
+    """A run whose root is not what was written is not taken for anything else; the error says what mends it."""
+    path = write_synthetic_run(tmp_path / "run.zarr", records=2)
+    (path / "zarr.json").unlink()
+    if text is not None:
+        (path / "zarr.json").write_text(text)
+    for read in (open_run, open_runs, read_attributes):
+        with pytest.raises(DamagedError, match=r"run\.zarr is damaged: its zarr\.json .*'plastikit check .*--repair'"):
+            read(path)
+    assert not is_run(path)
 
 
 def test_a_folder_of_runs_is_told(tmp_path: Path) -> None:
@@ -101,13 +118,25 @@ def test_a_folder_of_runs_is_told(tmp_path: Path) -> None:
 def test_a_newer_layout_is_refused(tmp_path: Path) -> None:
     """A run of a later schema version is not read wrong; the error says what to do."""
     path = write_synthetic_run(tmp_path / "run.zarr", records=2)
-    root = json.loads((path / "zarr.json").read_text())
+    root = unseal((path / "zarr.json").read_bytes())
     root["attributes"]["schema_version"] = 99
-    (path / "zarr.json").write_text(json.dumps(root))
+    (path / "zarr.json").write_bytes(seal(root))
     with pytest.raises(SchemaVersionError, match=r"schema version 99.*Install a newer plastikit"):
         open_run(path)
     with pytest.raises(SchemaVersionError):
         open_runs(tmp_path)
+    assert is_run(path)
+
+
+def test_a_newer_layout_with_another_seal(tmp_path: Path) -> None:
+    """A root that a later version sealed in its own way is refused as newer, not as damaged."""
+    path = write_synthetic_run(tmp_path / "run.zarr", records=2)
+    root = unseal((path / "zarr.json").read_bytes())
+    root["attributes"] |= {"schema_version": 99, "checksum": "sha256:0"}
+    for name in ("zarr.json", "zarr.copy.json"):
+        (path / name).write_text(json.dumps(root))
+    with pytest.raises(SchemaVersionError, match=r"schema version 99"):
+        open_run(path)
 
 
 def test_paths_in_every_form(tmp_path: Path) -> None:
@@ -129,7 +158,7 @@ def test_run_coordinates(tmp_path: Path) -> None:
     """Task count, width, depth, seed, architecture and state stand on the run dimension, in every group."""
     write_synthetic_run(tmp_path / "a.zarr", task_count=3, width=8, seed=4, records=5)
     write_synthetic_run(tmp_path / "b.zarr", task_count=1, width=16, seed=5, records=5, state="failed", error="x")
-    tree = open_runs(tmp_path)
+    tree = open_runs_quietly(tmp_path)
     for name in ("/", "diagnostics", "training", "evaluation"):
         coords = tree[name].to_dataset().coords
         assert list(coords["run"].values) == ["a", "b"]
@@ -191,11 +220,11 @@ def test_an_empty_run_joins(tmp_path: Path) -> None:
     """A run that failed before its first record is there, with NaN for all."""
     write_synthetic_run(tmp_path / "a.zarr", records=3)
     RunStore(tmp_path / "b.zarr", configuration={}, provenance={}).close("failed", error="at once")
-    tree = open_runs(tmp_path)
+    tree = open_runs_quietly(tmp_path)
     assert list(tree.to_dataset()["state"].values) == ["finished", "failed"]
     assert np.isnan(tree["diagnostics"]["srank"].sel(run="b")).all()
     assert not np.isnan(tree["diagnostics"]["srank"].sel(run="a")).any()
-    both = open_runs([tmp_path / "b.zarr"])
+    both = open_runs_quietly([tmp_path / "b.zarr"])
     assert both["diagnostics"].sizes == {"run": 1}
 
 
@@ -220,10 +249,77 @@ def test_runs_of_one_name(tmp_path: Path) -> None:
 
 def test_running_runs_are_readable(tmp_path: Path) -> None:
     """A run that is still being written opens with what was committed."""
-    store = RunStore(tmp_path / "run.zarr", configuration={}, provenance={})
+    path = tmp_path / "run.zarr"
+    store = RunStore(path, configuration={}, provenance={})
     store.table("training").declare("loss", Column())
+    assert read_attributes(path)["state"] == "running"
+    assert open_run(path)["training"].sizes == {}
     store.append("training", 0, {"loss": 1.0})
-    assert read_attributes(store.path)["state"] == "running"
-    assert open_run(store.path)["training"].sizes == {}
     store.commit()
-    assert open_run(store.path)["training"].sizes == {"step": 1}
+    assert open_run(path)["training"].sizes == {"step": 1}
+    store.close()
+
+
+def test_an_open_run_stays_as_it_was(tmp_path: Path) -> None:
+    """Who has a run open goes on seeing the rows and layers of that moment, whatever is written after it."""
+    path = tmp_path / "run.zarr"
+    store = RunStore(path, configuration={}, provenance={})
+    table = store.table("diagnostics")
+    table.extend_axis("layer", {"layer": np.array(["a"])})
+    table.declare("srank", Column(dims=("layer",)))
+    store.append("diagnostics", 0, {"srank": np.array([1.0])})
+    store.commit()
+    before = open_run(path)["diagnostics"]
+    joined = open_runs_quietly(path)["diagnostics"]
+    for step in range(1, 1500):
+        if step == 700:
+            table.extend_axis("layer", {"layer": np.array(["b"])})
+        store.append("diagnostics", step, {"srank": np.arange(table.size("layer")) + step})
+    store.close()
+    assert before["srank"].values.tolist() == [[1.0]]
+    assert joined["srank"].values.tolist() == [[[1.0]]]
+    after = open_run(path)["diagnostics"]["srank"]
+    assert after.shape == (1500, 2)
+    assert after.values[1499].tolist() == [1499.0, 1500.0]
+    assert np.isnan(after.values[:700, 1]).all()
+
+
+def test_unfinished_runs_are_told(tmp_path: Path) -> None:
+    """One warning at the caller's line, and an attribute, name the runs that did not finish, with their states."""
+    write_synthetic_run(tmp_path / "a.zarr", records=2)
+    write_synthetic_run(tmp_path / "b.zarr", records=2, state="failed", error="x")
+    mark_running(write_synthetic_run(tmp_path / "c.zarr", records=2))
+    with pytest.warns(
+        UserWarning, match=r"2 of 3 runs did not finish.*: b \(failed\), c \(running, but no pro"
+    ) as told:
+        tree = open_runs(tmp_path)
+    assert len(told) == 1
+    assert told[0].filename == __file__
+    assert tree.attrs["unfinished"] == {"b": "failed", "c": "running, but no process writes it any more"}
+    assert list(tree["state"].values) == ["finished", "failed", "running"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert open_runs(tmp_path / "a.zarr").attrs["unfinished"] == {}
+
+
+def test_a_run_that_is_being_written_is_running(tmp_path: Path) -> None:
+    """Where a process still writes a run, that is what is said of it."""
+    store = RunStore(tmp_path / "a.zarr", configuration={}, provenance={})
+    with pytest.warns(UserWarning, match=r"1 of 1 runs did not finish.*: a \(running\)"):
+        open_runs(tmp_path)
+    store.close()
+
+
+def mark_running(path: Path) -> Path:
+    """A run that seems to go on."""
+    root = unseal((path / "zarr.json").read_bytes())
+    root["attributes"]["state"] = "running"
+    (path / "zarr.json").write_bytes(seal(root))
+    return path
+
+
+def open_runs_quietly(paths: Any) -> xr.DataTree:
+    """``open_runs`` where it is known that not all runs are finished."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return open_runs(paths)

@@ -13,7 +13,7 @@ from plastikit.errors import StoreExistsError
 from plastikit.record.dataset import open_run, open_runs
 from plastikit.testing import write_synthetic_run, write_synthetic_sweep
 from plastikit.testing.runs import MEASURED
-from plastikit.watch.monitor import attach
+from plastikit.watch.attach import attach
 
 
 def test_the_layout_of_a_real_run(tmp_path: Path) -> None:
