@@ -6,14 +6,14 @@ import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from plastikit.probes.columns import room
-from plastikit.probes.entries import counts, stacked
+from plastikit.probes.entries import counts, norm, stacked
 from plastikit.probes.quantiles import quantiles
 from plastikit.schema import PARAMETER, QUANTILE, Definition
 from plastikit.watch.probe import Capture, Needs, Reading, Rows, Tier
@@ -85,8 +85,8 @@ def adam_update_rms(
     if not root.numel():
         return root.new_full((), torch.nan)
     direction = first_moment.to(root.dtype) / (root + epsilon)
-    norm: Tensor = torch.linalg.vector_norm(direction)
-    return norm / _correction(beta, step).to(norm) / math.sqrt(root.numel())
+    size = norm(direction)
+    return size / _correction(beta, step).to(size) / math.sqrt(root.numel())
 
 
 @dataclass(frozen=True)
@@ -171,35 +171,44 @@ class AdamMoments:
             for state, each in zip(states, settings, strict=True)
         ]
         found = [self._read(*pair, epsilon) for pair, epsilon in zip(moments, epsilons.unbind(), strict=True)]
-        sums, chosen = stacked([sums for sums, _ in found]), [entries for _, entries in found]
-        total, small, norm = sums.unbind(dim=1)
-        scale, first = scale.to(sums), first.to(sums)
-        entries, roots = counts([second for _, second in moments], like=sums)
+        chosen = [each.chosen for each in found]
+        total, small, size = stacked([number for each in found for number in each[1:]]).view(-1, 3).unbind(dim=1)
+        scale, first = scale.to(size), first.to(size)
+        entries, roots = counts([second for _, second in moments], like=size)
         ordered = quantiles([each.to(chosen[0]) for each in chosen], self.quantiles)
         return {
             "second_moment_root": Rows(names, ordered / scale[:, None]),
             "small_second_moment_fraction": Rows(names, torch.where(total.isnan(), torch.nan, small / entries)),
-            "adam_update_rms": Rows(names, norm * (scale / first) / roots),
+            "adam_update_rms": Rows(names, size * (scale / first) / roots),
         }
 
-    def _read(
-        self, first: Tensor, second: Tensor, epsilon: Tensor
-    ) -> tuple[Float[Tensor, "3"], Float[Tensor, "entry"]]:
-        """Of the root: its sum, how often it is below ``epsilon``, the norm of the step by it; entries chosen of it."""
+    def _read(self, first: Tensor, second: Tensor, epsilon: Tensor) -> _Read:
         dtype = torch.promote_types(second.dtype, torch.float32)
+        if epsilon.is_cuda:
+            epsilon = epsilon.to(second.device)
         _, (root, step) = room(2, 1, second.numel(), dtype, second.device)
         torch.sqrt(second.detach().reshape(1, -1).to(dtype), out=root)
-        chosen = self._chosen(root)
         # A comparison that writes numbers is counted faster than one that gives booleans.
-        sums = [root.sum(), torch.lt(root, epsilon, out=step).sum()]
+        chosen, total, small = self._chosen(root), root.sum(), torch.lt(root, epsilon, out=step).sum()
         torch.div(first.detach().reshape(1, -1).to(dtype), root.add_(epsilon), out=step)
-        return torch.stack([*sums, torch.linalg.vector_norm(step)]), chosen
+        return _Read(chosen, total, small, norm(step))
 
     def _chosen(self, root: Tensor) -> Float[Tensor, "entry"]:
         flat = root.reshape(-1)
         if flat.numel() <= self.entries:
             return flat.clone()
         return flat.index_select(0, _even_choice(flat.numel(), self.entries, flat.device))
+
+
+class _Read(NamedTuple):
+    """What was read of the root of one second moment."""
+
+    chosen: Float[Tensor, "entry"]
+    total: Float[Tensor, ""]
+    small: Float[Tensor, ""]
+    """How many of its entries are below epsilon."""
+    size: Float[Tensor, ""]
+    """The norm of the first moment over it."""
 
 
 def _is_adam(state: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:

@@ -195,16 +195,15 @@ def _advanced(matrices: Sequence[Tensor], kept: Sequence[Tensor | None]) -> list
     The products with each weight are its own; what is done with them is done for all weights of a kind at once.
     """
     pairs: dict[int, _Pair] = {}
-    alike: dict[tuple[torch.dtype, torch.device], list[int]] = {}
+    alike: dict[tuple[torch.dtype, torch.device], dict[int, tuple[Tensor, Tensor]]] = {}
     for place, (matrix, known) in enumerate(zip(matrices, kept, strict=True)):
         shape = (matrix.shape[0], _FOLLOWED + 1, matrix.shape[2])
         if known is None or known.shape != shape or (known.dtype, known.device) != (matrix.dtype, matrix.device):
             pairs[place] = _Pair(_start(_generic(matrix)), matrix.new_zeros(len(matrix)), None)
         else:
-            alike.setdefault((matrix.dtype, matrix.device), []).append(place)
-    for places in alike.values():
-        group = [(matrices[place], kept[place]) for place in places]
-        pairs |= zip(places, _followed(group), strict=True)
+            alike.setdefault((matrix.dtype, matrix.device), {})[place] = matrix, known
+    for known_ones in alike.values():
+        pairs |= zip(known_ones, _followed(list(known_ones.values())), strict=True)
     return [pairs[place] for place in range(len(matrices))]
 
 

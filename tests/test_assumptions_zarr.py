@@ -5,11 +5,14 @@ from __future__ import annotations
 import inspect
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import xarray as xr
 import zarr
+from xarray.backends import BackendArray
+from xarray.core import indexing
 from zarr.storage import _local
 
 from plastikit.testing import write_synthetic_run
@@ -72,3 +75,43 @@ def test_texts_have_any_length(tmp_path: Path) -> None:
     array.resize((3,))
     array[1:2] = np.array(["ü" * 100], dtype=object)
     assert np.asarray(array[:]).tolist() == ["a", "ü" * 100, ""]
+
+
+def test_what_a_run_holds_beside_its_arrays(tmp_path: Path) -> None:
+    """Files and folders that the consolidated view does not name are nothing to plain xarray."""
+    path = write_synthetic_run(tmp_path / "run.zarr", records=2)
+    before = xr.open_datatree(path, engine="zarr").load()
+    aside = path / "damaged" / "1" / "training" / "critic_loss"
+    aside.mkdir(parents=True)
+    for file in (aside / "zarr.json", path / "training" / "zarr.json.partial", path / "writer.lock"):
+        file.write_text("{")
+    assert xr.open_datatree(path, engine="zarr").identical(before)
+
+
+def test_lazy_arrays_of_xarray() -> None:
+    """What an engine hands over is asked late, by numbers, slices and lists; what was read whole is kept."""
+    asked = []
+
+    class Counting(BackendArray):
+        shape, dtype = (4, 3), np.dtype("int64")
+
+        def __getitem__(self, key: indexing.ExplicitIndexer) -> np.ndarray:
+            return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.OUTER, self._take)
+
+        def _take(self, key: tuple[object, ...]) -> np.ndarray:
+            asked.append(key)
+            rows, columns = (np.arange(size)[part] for size, part in zip(self.shape, key, strict=True))
+            return np.arange(12).reshape(4, 3)[np.ix_(np.atleast_1d(rows), np.atleast_1d(columns))]
+
+    lazy: Any = Counting()
+    layers: list[Any] = [indexing.LazilyIndexedArray, indexing.CopyOnWriteArray, indexing.MemoryCachedArray]
+    for layer in layers:
+        lazy = layer(lazy)
+    variable = xr.Variable(("a", "b"), lazy)
+    part = variable.isel(a=slice(None, None, -2), b=[2, 0])
+    assert asked == []
+    assert part.values.tolist() == [[11, 9], [5, 3]]
+    assert len(asked) == 1
+    assert all(isinstance(entry, int | slice | np.ndarray) for key in asked for entry in key)
+    assert variable.values.tolist() == variable.values.tolist()
+    assert len(asked) == 2

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Final, TypeVar
+from typing import TypeVar
 
+from plastikit.record import batch
 from plastikit.record.place import Folder, Place
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-
-_HANDS: Final = 32
 
 
 def each(work: Callable[[Item], Result], items: Iterable[Item], places: Iterable[Place]) -> list[Result]:
     """What ``work`` gives for each of ``items``, which lie at ``places``."""
     if all(isinstance(place, Folder) for place in places):
         return [work(item) for item in items]
-    with ThreadPoolExecutor(_HANDS) as hands:
-        return list(hands.map(work, items))
+    return batch.each(items, work)

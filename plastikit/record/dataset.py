@@ -21,6 +21,7 @@ from plastikit.record.place import Place, place_of
 from plastikit.schema import FINISHED, RUN, RUNNING, SCHEMA_VERSION
 
 _OF_THE_RUN: Final = ("task_count", "width", "depth", "seed", "architecture")
+_ABANDONED: Final = "abandoned"
 _NAMED: Final = 10
 
 
@@ -124,15 +125,16 @@ def _run_coordinates(names: list[str], attributes: list[dict[str, Any]]) -> dict
 
 def _state(attributes: Mapping[str, Any], place: Place) -> str:
     state = str(attributes["state"])
-    return f"{state}, but no process writes it any more" if state == RUNNING and not is_claimed(place) else state
+    return _ABANDONED if state == RUNNING and not is_claimed(place) else state
 
 
 def _told(unfinished: Mapping[str, str], count: int) -> str:
     named = [f"{name} ({state})" for name, state in list(unfinished.items())[:_NAMED]]
     rest = len(unfinished) - len(named)
     more = f" and {rest} more, which the attribute 'unfinished' names" if rest else ""
+    lost = "; no process writes an abandoned run any more" if _ABANDONED in unfinished.values() else ""
     told = f"{len(unfinished)} of {count} runs did not finish, and hold what was recorded until they stopped"
-    return f"{told}: {', '.join(named)}{more}"
+    return f"{told}: {', '.join(named)}{more}{lost}"
 
 
 def _outside() -> int:

@@ -89,16 +89,19 @@ class Lease:
             return
         holder = self._holder.renewed()
         version = None if self._is_over else self._place.replace(self._key, holder.to_bytes(), self._version)
+        if version is None and not self._is_over:
+            found = self._place.look(self._key)
+            if found is not None and _Holder.of(found).token == holder.token:
+                # The answer to an earlier renewal was lost.
+                holder = _Holder.of(found).renewed()
+                version = self._place.replace(self._key, holder.to_bytes(), found.version)
         if version is None:
-            found = None if self._is_over else self._place.look(self._key)
-            if found is None or _Holder.of(found).token != holder.token:
-                self._is_over = True
-                raise StoreInUseError(
-                    f"{self._place.location} was taken over by another writer, after {LIFETIME_SECONDS:.0f} seconds "
-                    "without a sign of this one; record on at another URL"
-                )
-            # The answer to an earlier renewal was lost.
-            version = found.version
+            self._is_over = True
+            _held.discard(holder.token)
+            raise StoreInUseError(
+                f"{self._place.location} was taken over by another writer, after {LIFETIME_SECONDS:.0f} seconds "
+                "without a sign of this one; record on at another URL"
+            )
         self._holder, self._version, self._renewed_at = holder, version, time.monotonic()
 
     def release(self) -> None:

@@ -18,7 +18,7 @@ Location = str | os.PathLike[str]
 class Place(Protocol):
     """Bytes by key; keys are relative, with slashes, such as ``diagnostics/step/c/0``.
 
-    Every method but ``exists`` raises ``OSError`` where the place cannot be reached or is not what it was.
+    They raise ``OSError`` where the place cannot be reached or is not what it was.
     """
 
     @property

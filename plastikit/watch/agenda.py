@@ -52,6 +52,10 @@ class Agenda(Protocol):
         """What is due at ``step``; None where nothing is."""
         ...
 
+    def quiet_until(self, step: int) -> int:
+        """The first step from ``step`` on at which something may be due; it need not be asked before."""
+        ...
+
 
 class Scheduled:
     """Every probe, whenever a function of the step says so; costly ones more seldom, where it says that too."""
@@ -67,3 +71,7 @@ class Scheduled:
             return None
         is_whole = not isinstance(self._schedule, Every) or self._schedule.is_whole(step)
         return self.everything if is_whole else self._cheap if self._cheap.probes else None
+
+    def quiet_until(self, step: int) -> int:
+        """Known for every so many steps; any other function is asked at each."""
+        return self._schedule.following(step) if isinstance(self._schedule, Every) else step

@@ -45,6 +45,10 @@ class Agreed:
             return None
         return Due(tuple(entry for entry, is_chosen in zip(self.everything.probes, chosen, strict=True) if is_chosen))
 
+    def quiet_until(self, step: int) -> int:
+        """The step for which the next decision was agreed."""
+        return max(step, self._next)
+
     def _ahead(self, step: int) -> int:
         """The step at which the next record can be afforded, if steps take as long as of late."""
         now = perf_counter()

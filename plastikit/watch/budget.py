@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from time import perf_counter
+from typing import Final
 
 from plastikit.watch.agenda import Due
 from plastikit.watch.ledger import Ledger
 from plastikit.watch.probe import Probe
+
+_FAR: Final = 32
+"""Steps for which nobody asks, at most: steps may become slower."""
 
 
 class Governor:
@@ -28,6 +32,8 @@ class Governor:
         self._start = self._next = perf_counter()
         self._last = [self._start] * len(probes)
         self._known: dict[tuple[int, ...], Due] = {}
+        self._asked = 0, self._start
+        """When it was asked last how long nothing can be due: the step and the time."""
 
     @property
     def wait(self) -> float:
@@ -59,6 +65,14 @@ class Governor:
                 self._last[place] = now
                 chosen.append(place)
         return self._due(tuple(sorted(chosen)))
+
+    def quiet_until(self, step: int) -> int:
+        """Half of the way to when a record may be affordable, if steps take as long as of late, and never far."""
+        now = perf_counter()
+        last, then = self._asked
+        self._asked = step, now
+        seconds = max(now - then, 1e-9) / max(1, step - last)
+        return step + int(min(self.wait / seconds / 2, _FAR))
 
     def _due(self, chosen: tuple[int, ...]) -> Due:
         if chosen not in self._known:

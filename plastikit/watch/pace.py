@@ -50,6 +50,8 @@ class Pace:
         self._inside: set[int] = set()
         self._is_idle = False
         """Whether no record is on its way."""
+        self._quiet_until = 0
+        """The step before which nothing can be due: until then an update costs a few entries in sets, and no call."""
         self._asked = (start, first)
         self._handles: list[RemovableHandle] = [
             handle
@@ -139,13 +141,23 @@ class Pace:
             return
         self._inside.discard(key)
         if self._is_idle:
-            self._pass_by(key)
-            return
+            self._stepped.add(key)
+            step = self._round + 1
+            if self._stepped >= self._everyone:
+                self._round = step
+                self._stepped.clear()
+            if step >= self._quiet_until:
+                self._ask(step)
+        else:
+            self._hear_end(key, optimizer, has_closure=_has_closure(args, kwargs))
+
+    def _hear_end(self, key: int, optimizer: Optimizer, *, has_closure: bool) -> None:
+        """An optimizer has stepped while a record is on its way."""
         start, apart = perf_counter(), self._ledger.apart
         self._stepped.add(key)
         for clock in self._clocks:
             if key in clock.left:
-                if _has_closure(args, kwargs):
+                if has_closure:
                     self._hear(clock, optimizer)
                 clock.take_update(optimizer)
                 if not clock.left:
@@ -160,16 +172,13 @@ class Pace:
         self._rest()
         self._ledger.charge_capture(start, apart)
 
-    def _pass_by(self, key: int) -> None:
-        """An optimizer has stepped while no record is on its way: what is left of the way is to count it."""
+    def _ask(self, step: int) -> None:
+        """See whether a record begins at ``step``, where none is on its way; else, until when to ask nobody."""
         start = perf_counter()
-        self._stepped.add(key)
-        step = self._round + 1
-        if self._stepped >= self._everyone:
-            self._round = step
-            self._stepped.clear()
         if self._is_due(step):
             self._open(step, self._clocks)
+        else:
+            self._quiet_until = self._agenda.quiet_until(step + 1)
         self._ledger.charge_idle(start)
 
     def _after_any(self, optimizer: Optimizer, _args: object, _kwargs: object) -> None:
@@ -201,6 +210,7 @@ class Pace:
     def _rest(self) -> None:
         """Take the hooks off networks that no record waits for, before the training goes on."""
         self._is_idle = True
+        self._quiet_until = 0
         for clock in self._clocks:
             if clock.due is not None:
                 self._is_idle = False

@@ -30,6 +30,10 @@ class Every:
         """Whether ``step`` is due."""
         return step % self.steps == 0
 
+    def following(self, step: int) -> int:
+        """The first step from ``step`` on that is due."""
+        return step + -step % self.steps
+
     def __repr__(self) -> str:
         return f"Every(steps={self.steps}{'' if self.costly is None else f', costly={self.costly}'})"
 

@@ -149,7 +149,9 @@ def test_handing_over(rows: tuple[Table, list[dict[str, Any]]], tmp_path: Path) 
         time.sleep(0.1)
     share = time.clock_gettime(writer) / (0.1 * len(noisy))
     store.close()
-    print(f"\nto the writer: median {1e3 * statistics.median(taken):.3f} ms, 99 % {1e3 * np.quantile(taken, 0.99):.3f} ms")
+    print(
+        f"\nto the writer: median {1e3 * statistics.median(taken):.3f} ms, 99 % {1e3 * np.quantile(taken, 0.99):.3f} ms"
+    )
     print(f"the writer, at 10 records a second: {100 * share:.2f} % of a core")
     assert statistics.median(taken) < 0.3e-3
     assert share < 0.02

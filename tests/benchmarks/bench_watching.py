@@ -10,7 +10,7 @@ from typing import Final
 import pytest
 import torch
 from benchmarks.pairs import paired_ratios, seconds, table
-from benchmarks.trainings import Training, Watcher, bare_decompositions, bare_passes, by_hand, peers
+from benchmarks.trainings import Training, Watcher, bare_decompositions, bare_everything, bare_passes, by_hand, peers
 
 import plastikit
 from plastikit.probes import PROBES
@@ -57,8 +57,12 @@ class _Monitors:
 
 
 @pytest.mark.parametrize("batch", [1280, 128])
-def test_cost_of_watching(batch: int, tmp_path: Path) -> None:
+def test_cost_of_watching(batch: int, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """The tiers at every step, the defaults and the time between records, beside the limit and what others cost."""
+    # One thread: what a second one saves depends on how many cores are idle.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    request.addfinalizer(lambda: torch.set_num_threads(threads))
     monitors = _Monitors(tmp_path)
     watchers: dict[str, Watcher] = {
         "S tier, every step": monitors.watcher("S", plastikit.every(1), _named(Tier.STEP)),
@@ -67,6 +71,7 @@ def test_cost_of_watching(batch: int, tmp_path: Path) -> None:
         "between due steps": monitors.watcher("between", plastikit.every(FAR), "default"),
         "the passes of the S tier alone, every step": bare_passes,
         "the decompositions alone, every step": bare_decompositions,
+        "passes, decompositions and the rest alone, every step": bare_everything,
         "by hand (svdvals, .item()), every step": by_hand,
     }
     for name, peer in peers().items():

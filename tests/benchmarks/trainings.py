@@ -9,8 +9,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+
+_PIECE = 256
+"""Samples of a layer that fit a cache."""
 
 Watcher = Callable[["Training"], Callable[[float], None]]
 """Begins to watch a training; what it gives is called with the loss after each update."""
@@ -67,14 +71,18 @@ def bare_passes(training: Training) -> Callable[[Any], None]:
     parameters = list(training.model.parameters())
     initial, before = ([parameter.detach().clone() for parameter in parameters] for _ in range(2))
     changed = [torch.empty_like(parameter) for parameter in parameters]
+    room = torch.empty(_PIECE * max(parameter.shape[0] for parameter in parameters))
 
     @torch.no_grad()
     def after(_loss: Tensor) -> None:
         for name, output in features.items():
-            output.abs().mean(dim=0)
-            torch.gt(inputs[name], 0, out=torch.empty_like(output)).sum(dim=0)
-            torch.linalg.vector_norm(inputs[name], dim=1).mean()
-            gradients[name].abs().mean(dim=0)
+            output.mean(dim=0)
+            for given, gradient in zip(inputs[name].split(_PIECE), gradients[name].split(_PIECE), strict=True):
+                # A piece stays in the cache from one statistic to the next, and so does what is written of it.
+                own = room[: given.numel()].view(given.shape)
+                torch.linalg.vector_norm(given, dim=1).mean()
+                torch.gt(given, 0, out=own).sum(dim=0)
+                torch.abs(gradient, out=own).sum(dim=0)
         of_loss = [parameter.grad for parameter in parameters if parameter.grad is not None]
         torch._foreach_norm(before)
         torch._foreach_norm(of_loss)
@@ -86,6 +94,27 @@ def bare_passes(training: Training) -> Callable[[Any], None]:
         torch._foreach_copy_(changed, parameters)
         torch._foreach_norm(torch._foreach_sub(changed, before))
         torch._foreach_copy_(before, parameters)
+
+    return after
+
+
+def bare_everything(training: Training) -> Callable[[Any], None]:
+    """The passes and the decompositions, one step of power iteration for each weight, and what Adam's memory tells."""
+    passes, decompositions = bare_passes(training), bare_decompositions(training)
+    weights = [parameter.detach() for parameter in training.model.parameters() if parameter.ndim > 1]
+    vectors = [torch.ones(4, weight.shape[1]) for weight in weights]
+
+    @torch.no_grad()
+    def after(loss: Tensor) -> None:
+        passes(loss)
+        decompositions(loss)
+        for weight, vector in zip(weights, vectors, strict=True):
+            vector @ weight.mT @ weight
+        for state in training.optimizer.state.values():
+            roots = state["exp_avg_sq"].sqrt()
+            np.sort(roots.view(-1)[:1024].numpy())
+            torch.lt(roots, 1e-8, out=torch.empty_like(roots)).sum()
+            torch.linalg.vector_norm(torch.div(state["exp_avg"], roots.add_(1e-8), out=roots))
 
     return after
 

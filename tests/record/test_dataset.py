@@ -290,12 +290,12 @@ def test_unfinished_runs_are_told(tmp_path: Path) -> None:
     write_synthetic_run(tmp_path / "b.zarr", records=2, state="failed", error="x")
     mark_running(write_synthetic_run(tmp_path / "c.zarr", records=2))
     with pytest.warns(
-        UserWarning, match=r"2 of 3 runs did not finish.*: b \(failed\), c \(running, but no pro"
+        UserWarning, match=r"2 of 3 runs did not finish.*: b \(failed\), c \(abandoned\); no process"
     ) as told:
         tree = open_runs(tmp_path)
     assert len(told) == 1
     assert told[0].filename == __file__
-    assert tree.attrs["unfinished"] == {"b": "failed", "c": "running, but no process writes it any more"}
+    assert tree.attrs["unfinished"] == {"b": "failed", "c": "abandoned"}
     assert list(tree["state"].values) == ["finished", "failed", "running"]
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -74,7 +74,7 @@ def test_a_second_writer_is_refused(place: Remote, other: subprocess.Popen[str])
     started = time.monotonic()
     with pytest.raises(StoreInUseError, match=f"process {other.pid} of this machine"):
         claim(place)
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 5
     assert is_claimed(place)
 
 
@@ -98,7 +98,7 @@ def test_a_writer_that_was_killed_is_taken_over(place: Remote, other: subprocess
     assert other.returncode is None
     started = time.monotonic()
     held = claim(place)
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 5
     assert _lock(place)["process"] == os.getpid()
     held.release()
 
@@ -143,7 +143,7 @@ def test_an_old_lease_is_over_at_once(place: Remote, far: None, monkeypatch: pyt
     assert not is_claimed(place)
     started = time.monotonic()
     claim(place).release()
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 1.5
 
 
 def test_of_many_that_take_over_one_does(place: Remote, other: subprocess.Popen[str]) -> None:
@@ -207,8 +207,9 @@ def test_a_renewal_whose_answer_was_lost_counts(place: Remote, monkeypatch: pyte
     held.renew()
     held._version = before
     held.renew()
+    assert _lock(place)["renewals"] == 2
     held.renew()
-    assert _lock(place)["renewals"] > 0
+    assert _lock(place)["renewals"] == 3
     held.release()
 
 

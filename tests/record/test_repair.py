@@ -16,7 +16,7 @@ from oracles.memory import Memory
 from plastikit.errors import DamagedError, StoreInUseError
 from plastikit.record.dataset import open_run, open_runs
 from plastikit.record.opening import open_place
-from plastikit.record.place import Folder
+from plastikit.record.place import Folder, place_of
 from plastikit.record.repair import ASIDE, mend, repair
 from plastikit.record.store import RunStore
 from plastikit.record.verification import verify
@@ -204,3 +204,52 @@ def test_nothing_to_repair_from() -> None:
     place = Memory({"zarr.json": b"{", "diagnostics/step/zarr.json": b"", "diagnostics/step/c/0": b"x"})
     with pytest.raises(DamagedError, match=r"run\.zarr cannot be repaired.*restore it from a backup"):
         mend(place)
+
+
+class Failing(Memory):
+    """A place in which only so many writings succeed."""
+
+    def __init__(self, files: Mapping[str, bytes], writings: int) -> None:
+        super().__init__(files)
+        self.left = writings
+
+    def write(self, items: Mapping[str, bytes]) -> None:
+        for key, data in items.items():
+            self.left -= 1
+            if self.left < 0:
+                raise OSError("no space left")
+            super().write({key: data})
+
+
+@pytest.mark.parametrize("writings", range(6))
+def test_a_repair_that_is_interrupted(writings: int, files: Mapping[str, bytes], values: Tree) -> None:
+    """At whatever instant it ends, what was lost passes for nothing else, and another repair completes it."""
+    damaged = dict(files) | {"diagnostics/srank/c/0/0": b"x", "training/loss/c/1": b"y"}
+    place: Memory = Failing(damaged, writings)
+    with pytest.raises(OSError, match="no space"):
+        mend(place)
+    listed = {entry["variable"] for entry in open_place(place).attrs.get("dropped", [])}
+    found, errors = _read(place)
+    for key in ("diagnostics/srank", "training/loss"):
+        assert key in errors or key.rpartition("/")[2] in listed
+    place = Memory(place.files)
+    mend(place)
+    assert not verify(place).damaged
+    assert len(open_place(place).attrs["dropped"]) == 2
+    found, errors = _read(place)
+    assert not errors
+    np.testing.assert_array_equal(found["training/loss"][:1024], values["training/loss"][:1024])
+    assert np.isnan(found["training/loss"][1024:]).all()
+
+
+def test_a_run_behind_a_url(prefix: str, files: Mapping[str, bytes], values: Tree) -> None:
+    """It is checked and repaired where it lies."""
+    place = place_of(f"{prefix}/run.zarr")
+    place.write(dict(files) | {"zarr.json": b"{", "diagnostics/srank/c/0/0": b"x"})
+    assert {file.key for file in verify(place).damaged} == {"zarr.json", "diagnostics/srank/c/0/0"}
+    done = repair(place)
+    assert place.read([f"{done.kept_in}/diagnostics/srank/c/0/0"]) == [b"x"]
+    run = open_run(f"{prefix}/run.zarr")
+    assert np.isnan(run["diagnostics"]["srank"][:1024, :2]).all()
+    np.testing.assert_array_equal(run["training"]["loss"], values["training/loss"])
+    assert not verify(place).damaged

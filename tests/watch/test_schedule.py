@@ -108,3 +108,8 @@ def test_records_between_hold_what_is_cheap(tmp_path: Path) -> None:
     assert diagnostics["step"][measured].values.tolist() == [0, 500]
     assert diagnostics["dormant_fraction"].notnull().all()
     assert diagnostics["step"].values.tolist() == list(range(0, 601, 100))
+
+
+def test_every_says_when_it_is_due_next() -> None:
+    """The first multiple from a step on, that step included."""
+    assert [every(3).following(step) for step in range(5)] == [0, 3, 3, 3, 6]
