@@ -11,7 +11,7 @@ import typer
 from plastikit.cli import options
 
 if TYPE_CHECKING:
-    from plastikit.record.export import Export
+    from plastikit.export.tables import Export
 
 
 class Format(StrEnum):
@@ -69,11 +69,11 @@ def export(
     opened = open_run(run)
     with console.notes.status(f"writing {place}"):
         if to is Format.NETCDF:
-            from plastikit.record.netcdf import export_netcdf
+            from plastikit.export.netcdf import export_netcdf
 
             done = export_netcdf(opened, place, **asked)
         else:
-            from plastikit.record.export import export_tables
+            from plastikit.export.tables import export_tables
 
             done = export_tables(opened, place, to.value, **asked)
     if json:

@@ -14,7 +14,7 @@ from plastikit.errors import UnknownNameError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from plastikit.record.summary import RunSummary
+    from plastikit.overview.summary import RunSummary
 
 _STATES: Final = ("running", "finished", "failed", "interrupted", "abandoned", "unreadable")
 _COLUMNS: Final = {
@@ -76,7 +76,7 @@ def runs(
         raise UnknownNameError.of("column", sort, _COLUMNS)
 
     from plastikit.cli import console
-    from plastikit.record.summary import summaries
+    from plastikit.overview.summary import summaries
 
     with console.notes.status("reading the runs"):
         found = summaries(directory)

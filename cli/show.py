@@ -13,8 +13,8 @@ from plastikit.cli import options
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from plastikit.record.courses import Courses
-    from plastikit.record.overview import Overview
+    from plastikit.overview.courses import Courses
+    from plastikit.overview.run import Overview
 
 _MOST_EVENTS: Final = 10
 _MOST_COURSES: Final = 60
@@ -41,7 +41,7 @@ def show(
 
     opened = open_run(run)
     if metric is not None:
-        from plastikit.record.courses import courses
+        from plastikit.overview.courses import courses
 
         found = courses(opened, metric)
         if json:
@@ -49,7 +49,7 @@ def show(
         else:
             _print_courses(found)
         return
-    from plastikit.record.overview import overview
+    from plastikit.overview.run import overview
 
     seen = overview(opened, run)
     if json:

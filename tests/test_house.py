@@ -42,8 +42,6 @@ MEASURING: Final = (*SHARED, "torch", "jaxtyping")
 WRITING: Final = tuple(f"plastikit.record.{name}" for name in ("store", "table", "scalars", "provenance"))
 # What gives runs to readers, as xarray has them.
 READING: Final = tuple(f"plastikit.record.{name}" for name in ("dataset", "joining", "opening", "variables"))
-# What tells of a run, and hands it on to other tools.
-EXPORTING: Final = tuple(f"plastikit.record.{name}" for name in ("courses", "export", "frames", "overview"))
 REPORTING: Final = ("plastikit.analysis", "plastikit.figures", "plastikit.panels")
 # The files that see a network, and know nothing of records and schedules.
 SEEING: Final = tuple(
@@ -68,9 +66,10 @@ TABLE: Final[dict[str, tuple[str, ...]]] = {
     "plastikit.probes": (*MEASURING, "plastikit.watch.probe", "plastikit.probes"),
     "plastikit.record": (*SHARED, "plastikit.record", "zarr", "numcodecs", "google_crc32c"),
     **dict.fromkeys(READING, (*SHARED, "plastikit.record", "xarray")),
-    **dict.fromkeys(EXPORTING, (*SHARED, "plastikit.record", "xarray")),
-    "plastikit.record.netcdf": (*SHARED, *EXPORTING, "xarray", "h5netcdf", "h5py"),
-    "plastikit.record.parquet_table": (*SHARED, *EXPORTING, "pyarrow"),
+    "plastikit.overview": (*SHARED, "plastikit.overview", "plastikit.record", "xarray"),
+    "plastikit.export": (*SHARED, "plastikit.export", "plastikit.record", "xarray"),
+    "plastikit.export.netcdf": (*SHARED, "plastikit.export", "xarray", "h5netcdf", "h5py"),
+    "plastikit.export.parquet_table": (*SHARED, "plastikit.export", "pyarrow"),
     **dict.fromkeys(("plastikit.record.remote", "plastikit.record.lease"), (*SHARED, "plastikit.record", "obstore")),
     "plastikit.analysis": (*SHARED, "plastikit.analysis", "xarray", "scipy", "statsmodels"),
     "plastikit.figures": (*SHARED, "plastikit.figures", "xarray", "plotly"),
@@ -170,7 +169,7 @@ def test_commands_import_in_their_bodies(module: str) -> None:
 
 def test_reading_loads_no_torch(tmp_path: Path) -> None:
     """Reading, analysing and plotting runs leave torch unloaded."""
-    reading = _rooms("plastikit.record", "plastikit.report", *REPORTING)
+    reading = _rooms("plastikit.record", "plastikit.export", "plastikit.overview", "plastikit.report", *REPORTING)
     assert "torch" not in _loaded(tmp_path, reading)
 
 

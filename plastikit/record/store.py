@@ -276,7 +276,7 @@ def _make_room(place: Place) -> None:
                 f"{path.parent} is no folder, so no run can lie in it; choose another path"
             ) from None
         raise StoreExistsError(
-            f"{path} exists already and is left untouched; choose another path, or delete it first"
+            f"{path} exists already and is left untouched; choose another path, delete it first, or resume it"
         ) from None
     except OSError as error:
         raise ConfigurationError(
