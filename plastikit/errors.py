@@ -97,6 +97,10 @@ class DivergedError(PlastikitError, ArithmeticError):
     """A training loss that is no longer finite."""
 
 
+class SimulatorError(PlastikitError, RuntimeError):
+    """A process that steps environments and came to an end before its run did."""
+
+
 class MissingExtraError(PlastikitError, ImportError):
     """An optional part of plastikit that is not installed."""
 
