@@ -6,18 +6,16 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Final, NamedTuple
+from typing import Final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from plastikit.probes.entries import stacked
+from plastikit.probes.krylov import FOLLOWED, TOLERANCE, Pair, generic, is_settled, sought, start_of
 from plastikit.schema import PARAMETER, Definition
 from plastikit.watch.probe import Capture, Needs, Reading, Rows, Tier
-
-TOLERANCE: Final = 1e-5
-"""Largest relative error of a spectral norm, as its residual tells it."""
 
 _READ_AS: Final = (
     "A kernel [out, in, ...] is read as the matrix out × (in · ...); a stack of matrices as one block-diagonal matrix."
@@ -30,22 +28,6 @@ _PITFALLS: Final = (
 _COST: Final = (
     "two products of each weight with four vectors; at the first record, and after a sudden change, about a hundred"
 )
-_FOLLOWED: Final = 3
-"""Singular vectors that are followed: those behind the first show when one overtakes it."""
-_BASIS: Final = 48
-"""Vectors of a Krylov space: enough for a random square matrix of some thousand rows."""
-_RESTARTS: Final = 3
-_CHECKED: Final = (8, 16, 32)
-"""Sizes of the space at which vectors that were followed are asked whether they are found again."""
-
-
-class _Pair(NamedTuple):
-    """Guesses at the first right singular vectors of each matrix of a stack and a generic one, as rows."""
-
-    vectors: Tensor
-    square: Tensor
-    evidence: Tensor | None
-    """The norm of each first guess's residual, and the squares of all that are followed; None where nothing was."""
 
 
 def spectral_norm(weight: Float[Tensor, "..."], *, is_stack: bool = False) -> Float[Tensor, ""]:
@@ -180,8 +162,8 @@ def _measured(
             tops.append(torch.full((), torch.nan, device=sizes.device))
             vectors.append(None)
         else:
-            is_settled = len(own) and _is_settled(asked[place : place + len(own)], of=len(matrix))
-            found = pair if is_settled else _sought(matrix, pair)
+            is_enough = len(own) and is_settled(asked[place : place + len(own)], of=len(matrix))
+            found = pair if is_enough else sought(matrix, pair)
             tops.append(found.square.max())
             vectors.append(found.vectors)
         place += len(own)
@@ -189,17 +171,17 @@ def _measured(
     return torch.stack([top.sqrt(), sizes.square() / top.masked_fill(top == 0, torch.nan)]), vectors
 
 
-def _advanced(matrices: Sequence[Tensor], kept: Sequence[Tensor | None]) -> list[_Pair]:
+def _advanced(matrices: Sequence[Tensor], kept: Sequence[Tensor | None]) -> list[Pair]:
     """One step of the power iteration from the vectors of the last record, and whether that is enough.
 
     The products with each weight are its own; what is done with them is done for all weights of a kind at once.
     """
-    pairs: dict[int, _Pair] = {}
+    pairs: dict[int, Pair] = {}
     alike: dict[tuple[torch.dtype, torch.device], dict[int, tuple[Tensor, Tensor]]] = {}
     for place, (matrix, known) in enumerate(zip(matrices, kept, strict=True)):
-        shape = (matrix.shape[0], _FOLLOWED + 1, matrix.shape[2])
+        shape = (matrix.shape[0], FOLLOWED + 1, matrix.shape[2])
         if known is None or known.shape != shape or (known.dtype, known.device) != (matrix.dtype, matrix.device):
-            pairs[place] = _Pair(_start(_generic(matrix)), matrix.new_zeros(len(matrix)), None)
+            pairs[place] = Pair(start_of(generic(matrix)), matrix.new_zeros(len(matrix)), None)
         else:
             alike.setdefault((matrix.dtype, matrix.device), {})[place] = matrix, known
     for known_ones in alike.values():
@@ -207,7 +189,7 @@ def _advanced(matrices: Sequence[Tensor], kept: Sequence[Tensor | None]) -> list
     return [pairs[place] for place in range(len(matrices))]
 
 
-def _followed(known: Sequence[tuple[Tensor, Tensor]]) -> list[_Pair]:
+def _followed(known: Sequence[tuple[Tensor, Tensor]]) -> list[Pair]:
     counts, shorts = [len(matrix) for matrix, _ in known], [matrix.shape[2] for matrix, _ in known]
     before = _filled_up([vectors for _, vectors in known], max(shorts))
     images = [vectors @ matrix.mT for matrix, vectors in known]
@@ -218,9 +200,9 @@ def _followed(known: Sequence[tuple[Tensor, Tensor]]) -> list[_Pair]:
     # A part of the generic vector lets the last of the others find a direction that grew from nothing.
     returned[:, -2] += 0.3 * returned[:, -1]
     basis = torch.linalg.qr(returned[:, :-1].mT).Q.mT
-    vectors = _start(basis, before[:, -1:])
+    vectors = start_of(basis, before[:, -1:])
     parts = zip(vectors.split(counts), squares[:, 0].split(counts), evidence.split(counts), shorts, strict=True)
-    return [_Pair(own[..., :short], square, told) for own, square, told, short in parts]
+    return [Pair(own[..., :short], square, told) for own, square, told, short in parts]
 
 
 def _filled_up(rows: Sequence[Float[Tensor, "stack row short"]], length: int) -> Float[Tensor, "all row length"]:
@@ -231,90 +213,3 @@ def _filled_up(rows: Sequence[Float[Tensor, "stack row short"]], length: int) ->
         filled[place : place + len(own), :, : own.shape[2]] = own
         place += len(own)
     return filled
-
-
-def _sought(matrix: Tensor, known: _Pair) -> _Pair:
-    """The first singular vectors from a Krylov space over those known; from a decomposition where it is too small."""
-    vectors, is_new = known.vectors, known.evidence is None
-    for _ in range(_RESTARTS):
-        pair, is_settled = _ritz(matrix, vectors, is_new=is_new)
-        if is_settled:
-            return pair
-        vectors, is_new = pair.vectors, True
-    squares, vectors = torch.linalg.eigh(matrix.double().mT @ matrix.double())
-    top = _start(vectors.mT.flip(1)[:, :_FOLLOWED].to(matrix.dtype), known.vectors[:, -1:])
-    return _Pair(top, squares[:, -1].to(matrix.dtype), None)
-
-
-def _ritz(matrix: Tensor, start: Tensor, *, is_new: bool) -> tuple[_Pair, bool]:
-    """Best guesses from the space that repeated products with the matrix span, each new vector made orthogonal.
-
-    Vectors that were followed begin it one by one, and are soon found again; new ones begin it as their sum, which
-    leads further.
-    """
-    first = start.sum(dim=1, keepdim=True) if is_new else start
-    width = first.shape[1]
-    count = min(_BASIS, matrix.shape[2])
-    basis = matrix.new_zeros(matrix.shape[0], count, matrix.shape[2])
-    images = torch.zeros_like(basis)
-    for k in range(count):
-        vector = first[:, k : k + 1] if k < width else images[:, k - width : k - width + 1]
-        for _ in range(2):
-            vector = _unit(vector - vector @ basis[:, :k].mT @ basis[:, :k])
-        basis[:, k : k + 1] = vector
-        images[:, k : k + 1] = vector @ matrix.mT @ matrix
-        if k + 1 in _CHECKED and not is_new:
-            pair, is_settled = _best(basis[:, : k + 1], images[:, : k + 1], start)
-            if is_settled:
-                return pair, True
-    return _best(basis, images, start)
-
-
-def _best(basis: Tensor, images: Tensor, start: Tensor) -> tuple[_Pair, bool]:
-    """The guesses that a space offers, and whether they are good enough; it asks the device."""
-    squares, turns = torch.linalg.eigh(images @ basis.mT)
-    squares, turns = squares.flip(-1), turns.flip(-1)[..., :_FOLLOWED].mT
-    vectors = turns @ basis
-    residual = turns[:, :1] @ images - squares[:, :1, None] * vectors[:, :1]
-    evidence = torch.cat([torch.linalg.vector_norm(residual, dim=2), squares], dim=1)
-    pair = _Pair(_start(vectors, start[:, -1:]), squares[:, 0].clamp(min=0), evidence)
-    return pair, _is_settled(evidence.reshape(-1).tolist(), of=len(basis))
-
-
-def _is_settled(evidence: Sequence[float], *, of: int) -> bool:
-    """Whether the first guess at a squared singular value is right to the tolerance, for each ``of`` the matrices.
-
-    Some squared singular value lies within the residual's norm of the guess, and where the gap to the next is wider
-    than that norm, within its square over the gap.
-    """
-    length = len(evidence) // of
-    for start in range(0, len(evidence), length):
-        norm, top, *others = evidence[start : start + length]
-        gap = top - max(others, default=0.0)
-        error = norm * norm / gap if gap > norm else norm
-        # What is not a number is never settled.
-        if not (gap >= 0 and error <= 2 * TOLERANCE * top):
-            return False
-    return True
-
-
-def _generic(matrix: Tensor) -> Tensor:
-    """A vector without structure, the same each time: one that no weight is likely to be orthogonal to."""
-    place = torch.arange(1, matrix.shape[2] + 1, device=matrix.device, dtype=torch.float64)
-    wave = torch.sin(place.square() * 0.7548776662466927)[None]
-    return _unit(wave).to(matrix.dtype).expand(matrix.shape[0], 1, -1)
-
-
-def _start(vectors: Tensor, generic: Tensor | None = None) -> Tensor:
-    """What the next record goes on from: the first singular vectors as far as known, and a generic one."""
-    generic = vectors[:, :1] if generic is None else generic
-    # A matrix of one column has one singular vector: the others are nothing.
-    missing = torch.zeros_like(generic).expand(-1, _FOLLOWED - vectors.shape[1], -1)
-    return torch.cat([vectors, missing, generic], dim=1)
-
-
-def _unit(vector: Tensor) -> Tensor:
-    """Of length 1; nothing where there is nothing, as when a space is used up."""
-    norm = torch.linalg.vector_norm(vector, dim=-1, keepdim=True)
-    unit: Tensor = vector / norm.masked_fill(norm == 0, torch.inf)
-    return unit

@@ -6,6 +6,7 @@ since version 81: pip install cockpit-for-pytorch 'setuptools<81'.
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Callable
 from functools import partial
@@ -19,10 +20,9 @@ from torch import nn
 STEPS = 2
 
 os.environ.setdefault("MPLBACKEND", "Agg")
-pytest.importorskip("cockpit", exc_type=ImportError)
-import backpack  # noqa: E402  only where the other is there
-import cockpit  # noqa: E402
-from cockpit.utils.configuration import configuration  # noqa: E402
+cockpit = pytest.importorskip("cockpit", exc_type=ImportError)
+backpack = pytest.importorskip("backpack")
+configuration = importlib.import_module("cockpit.utils.configuration").configuration
 
 
 def _watched(batch: int) -> Callable[[], None]:

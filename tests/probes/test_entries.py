@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from plastikit.probes.entries import SMALL, Blocks, Remembered, counts, in_order, norms
+from plastikit.probes.entries import RUN, SMALL, Blocks, Remembered, absolute, counts, distance, in_order, norm, norms
 
 
 def _tensors() -> dict[str, Tensor]:
@@ -84,3 +84,30 @@ def test_remembers_until_a_tensor_is_written_to() -> None:
     for other in (copy.deepcopy(kept), pickle.loads(pickle.dumps(kept))):
         other.of("m", tensors, measure)
     assert len(calls) == 6
+
+
+def test_what_was_measured_elsewhere_is_remembered() -> None:
+    """A value that is handed over is given back for the same tensors, and for no others."""
+    kept, tensors = Remembered(), [torch.ones(2)]
+    kept.keep("n", tensors, torch.tensor([7.0]))
+    assert kept.of("n", tensors, norms).tolist() == [7.0]
+    assert kept.of("n", [torch.ones(4)], norms).tolist() == [2.0]
+
+
+def test_many_entries_are_not_added_up_in_one_run() -> None:
+    """Single precision loses more and more of a long sum: norms of long vectors keep what short ones have."""
+    entries = 0.5 + torch.rand(24 * RUN, generator=torch.Generator().manual_seed(0))
+    exact = entries.double().norm().item()
+    assert norm(entries).item() == pytest.approx(exact, rel=1e-6)
+    assert distance(entries, -entries).item() == pytest.approx(2 * exact, rel=1e-6)
+
+
+def test_room_for_differences_is_used_again_and_not_handed_out() -> None:
+    """Two measurements one after the other do not disturb each other; gradients get memory of their own."""
+    these, those = torch.full((3, 4), 2.0), torch.zeros(3, 4)
+    first, second = distance(these, those), distance(these, -these)
+    assert (first.item(), second.item()) == pytest.approx((48**0.5, 192**0.5))
+    assert absolute(-these).tolist() == these.tolist()
+    followed = these.clone().requires_grad_()
+    distance(followed, those).backward()  # type: ignore[no-untyped-call]
+    assert followed.grad is not None

@@ -9,7 +9,7 @@ from plastikit.probes import effective_rank
 from plastikit.probes.spectra import spectra
 
 
-@pytest.mark.parametrize("shape", [(9, 31), (64, 20), (1200, 300)])
+@pytest.mark.parametrize("shape", [(9, 31), (64, 20), (1200, 300), (130, 200)])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_together_as_apart(shape: tuple[int, int], dtype: torch.dtype) -> None:
     """Whether they are decomposed at once, as small ones are, or one after the other; a spoiled one spoils no other."""

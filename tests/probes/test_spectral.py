@@ -127,7 +127,7 @@ def test_a_steady_weight_is_followed_cheaply(monkeypatch: pytest.MonkeyPatch) ->
     probe = SpectralNorm()
     weight = _normal(80, 60)
     _record(probe, weight)
-    monkeypatch.setattr("plastikit.probes.spectral._sought", None)
+    monkeypatch.setattr("plastikit.probes.spectral.sought", None)
     for k in range(5):
         assert _record(probe, weight * (1 + 0.01 * k)) == pytest.approx(_exact(weight) * (1 + 0.01 * k), rel=1e-5)
 

@@ -119,11 +119,14 @@ def test_a_disk_that_does_not_answer(tmp_path: Path, disk: type[_Failing], monke
         run.append("training", step, {"loss": float(step)})
     assert 0.3 < time.monotonic() - start < 2
     answers.set()
+    run.commit()
+    with pytest.warns(UserWarning, match=r"did not answer for long: \d+ rows were lost"):
+        run.append("training", 500, {"loss": 0.0})
     run.close()
     tree = open_run(tmp_path / "run.zarr")
     (dropped,) = tree.attrs["dropped"]
     assert (dropped["group"], dropped["last"], dropped["reason"]) == ("training", 499, "the disk did not answer")
-    assert tree["training"]["step"].values.tolist() == list(range(dropped["first"]))
+    assert tree["training"]["step"].values.tolist() == [*range(dropped["first"]), 500]
     assert dropped["rows"] == 500 - dropped["first"] > 100
 
 

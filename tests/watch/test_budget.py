@@ -164,3 +164,18 @@ def test_every_schedule_stores_what_its_probes_cost(tmp_path: Path) -> None:
     assert np.isnan(seconds.sel(probe="store").values[0])
     assert (seconds.values[1:] > 0).all()
     assert 0 < np.nansum(seconds.values) < elapsed
+
+
+def test_nobody_asks_while_nothing_can_be_afforded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With seconds to wait it need not be asked for some steps, but soon again; with nothing to wait for, at once."""
+    now = [100.0]
+    monkeypatch.setattr(module_of_budget, "perf_counter", lambda: now[0])
+    governor = Governor(0.01, PROBES_OF_A_RUN, Ledger(3))
+    now[0] += 0.001
+    assert governor.quiet_until(1) == 1
+    governor._next = now[0] + 3.0
+    now[0] += 0.001
+    assert governor.quiet_until(2) == 2 + 32
+    now[0] += 0.032
+    governor._next = now[0] + 0.011
+    assert governor.quiet_until(34) == 34 + 5

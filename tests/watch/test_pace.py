@@ -14,7 +14,7 @@ from oracles.actor_critic import NETWORKS, ActorCritic
 from oracles.replay import assert_record
 from oracles.runs import group
 from plastikit.watch.attach import attach
-from plastikit.watch.schedule import at, every
+from plastikit.watch.schedule import Every, at, every
 
 
 @pytest.mark.parametrize("interval", [1, 3])
@@ -205,3 +205,25 @@ def test_a_forward_of_the_round_before_does_not_count(tmp_path: Path) -> None:
     assert not np.isnan(run["srank"].sel(step=2, layer="one.1"))
     (message,) = group(tmp_path / "run.zarr", "events")["message"].values
     assert "two was updated without a forward" in message
+
+
+def test_between_records_nobody_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every so many steps: the schedule is asked just after a record, and when the next one is due."""
+    asked: list[int] = []
+    schedule = type(every(1)).__call__
+
+    def note(self: Every, step: int) -> bool:
+        asked.append(step)
+        return schedule(self, step)
+
+    monkeypatch.setattr(Every, "__call__", note)
+    model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    monitor = attach(model, optimizer=optimizer, store=tmp_path / "run.zarr", schedule=every(10), probes=["parameters"])
+    for _ in range(25):
+        optimizer.zero_grad()
+        model(torch.ones(2, 3)).sum().backward()
+        optimizer.step()
+    monitor.close()
+    assert asked == [1, 2, 10, 11, 12, 20, 21, 22]
+    assert group(tmp_path / "run.zarr", "diagnostics")["step"].values.tolist() == [0, 10, 20]
