@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Final
+from typing import Any, Final
 
 import torch
 from jaxtyping import Float
@@ -129,6 +129,18 @@ class SpectralNorm:
             else:
                 self._kept[capture.network, name] = found
         return {"spectral_norm": Rows(names, values[0]), "weight_stable_rank": Rows(names, values[1])}
+
+    def state_dict(self) -> dict[str, Any]:
+        """The vectors that the iteration goes on from: network -> weight -> vectors."""
+        state: dict[str, dict[str, Tensor]] = {}
+        for (network, name), vectors in self._kept.items():
+            state.setdefault(network, {})[name] = vectors
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from these vectors, as the training does that they were saved with."""
+        self._kept.clear()
+        self._kept.update({(network, name): kept for network, each in state.items() for name, kept in each.items()})
 
 
 def _is_matrix(weight: Tensor) -> bool:

@@ -56,7 +56,8 @@ class Packing:
             arrays = [values[place] for place in others]
             if [array.shape for array in arrays] != shapes:
                 return None
-            flat = [array.reshape(-1) for array in arrays]
+            # Most are vectors already, and even a reshape to what they are is not free.
+            flat = [array if array.ndim == 1 else array.reshape(-1) for array in arrays]
             if singles:
                 stacked = torch.stack([values[place] for place in singles])
                 if stacked.ndim != 1:
