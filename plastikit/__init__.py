@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from plastikit.record.dataset import open_run as open_run
     from plastikit.record.dataset import open_runs as open_runs
+    from plastikit.watch.attach import attach as attach
     from plastikit.watch.look import measure as measure
     from plastikit.watch.monitor import Monitor as Monitor
-    from plastikit.watch.attach import attach as attach
     from plastikit.watch.schedule import at as at
     from plastikit.watch.schedule import budget as budget
     from plastikit.watch.schedule import every as every

@@ -192,11 +192,16 @@ class Writer:
                 self._lose(lost)
 
     def _note_refused(self) -> bool:
-        is_any = bool(self.refused)
+        count = 0
         while self.refused:
             group, index = self.refused.popleft()
             self._lose(Dropped(group=group, rows=1, first=index, last=index, reason="the disk did not answer"))
-        return is_any
+            count += 1
+        if count:
+            self.news.append(
+                f"{self._place.location} did not answer for long: {count} rows were lost, and the run says so"
+            )
+        return bool(count)
 
     def _lose(self, lost: Dropped) -> None:
         """Add to what the run says was lost; what follows the last entry without a commit between joins it."""

@@ -29,7 +29,7 @@ from plastikit.watch.schedule import Schedule
 
 RECORDS = 10_000
 MEASURED = 40
-"""Records that are really measured; the others repeat their values with noise of a thousandth, which hardly compresses."""
+"""Records that are really measured; the others repeat them with noise of a thousandth, which hardly compresses."""
 
 TASKS, SAMPLES = 10, 128
 

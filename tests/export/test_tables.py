@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from plastikit.errors import DamagedError, ExportExistsError
+from plastikit.export import frames, netcdf
 from plastikit.export.netcdf import export_netcdf
 from plastikit.export.tables import export_tables, replaced
-from plastikit.record import frames, netcdf
 from plastikit.record.dataset import open_run
 from plastikit.testing import write_synthetic_run
 
