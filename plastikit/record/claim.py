@@ -96,6 +96,10 @@ def _locked(path: Path) -> IO[str]:
             owner = file.read().strip()
             file.close()
             if time.monotonic() > deadline:
+                if owner == str(os.getpid()):
+                    raise StoreInUseError(
+                        f"{path.parent} is being written by this process; close the monitor that writes it"
+                    ) from None
                 who = f"process {owner}" if owner else "another process"
                 raise StoreInUseError(
                     f"{path.parent} is being written by {who}; wait for it to end, or choose another path"

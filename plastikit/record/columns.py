@@ -92,7 +92,6 @@ class Columns:
         if given_up and self._start < self.rows:
             # It lies on disk as it was before more was added to it.
             self._start += 1
-            given_up = given_up[1:]
         if not given_up:
             return None
         if not self._pending:
@@ -181,6 +180,8 @@ class Columns:
             (len(self._pending), *shape), column.missing, dtype=object if column.dtype == TEXT else column.dtype
         )
         flat = stacked.reshape(len(self._pending), -1)
+        for position, row in enumerate(self._pending):
+            _put(stacked, position, row.before.get(name))
         for layout, rows, numbers in blocks:
             if name in layout.places:
                 source, places = layout.places[name]
@@ -189,11 +190,14 @@ class Columns:
                     along = along[:, None]
                 flat[along, target] = numbers[:, _span(source)]
         for position, row in enumerate(self._pending):
-            value = row.values.get(name)
-            if value is not None:
-                place: tuple[int | slice, ...] = (position, *(slice(0, size) for size in value.shape))
-                stacked[place] = value if value.ndim else value.item()
+            _put(stacked, position, row.values.get(name))
         return stacked
+
+
+def _put(stacked: Values, position: int, value: Values | None) -> None:
+    if value is not None:
+        place: tuple[int | slice, ...] = (position, *(slice(0, size) for size in value.shape))
+        stacked[place] = value if value.ndim else value.item()
 
 
 def _blocks(pending: Sequence[Row]) -> list[_Block]:

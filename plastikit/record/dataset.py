@@ -23,6 +23,7 @@ from plastikit.schema import FINISHED, RUN, RUNNING, SCHEMA_VERSION
 _OF_THE_RUN: Final = ("task_count", "width", "depth", "seed", "architecture")
 _ABANDONED: Final = "abandoned"
 _NAMED: Final = 10
+_LARGEST: Final = 2**63
 
 
 def open_run(path: Location) -> xr.DataTree:
@@ -111,7 +112,7 @@ def _names(places: Sequence[Place]) -> list[str]:
 def _run_coordinates(names: list[str], attributes: list[dict[str, Any]]) -> dict[str, Any]:
     def column(key: str) -> tuple[str, np.ndarray[Any, Any]]:
         found = [entry.get("configuration", {}).get(key) for entry in attributes]
-        if all(isinstance(value, int) for value in found):
+        if all(isinstance(value, int) and abs(value) < _LARGEST for value in found):
             return RUN, np.array(found, dtype=np.int64)
         if all(value is None or isinstance(value, int | float) for value in found):
             return RUN, np.array([np.nan if value is None else value for value in found], dtype=np.float64)

@@ -42,7 +42,8 @@ def places_of(paths: Location | Iterable[Location]) -> list[Place]:
         raise NotARunError(
             f"no run found at {paths}; give a folder that holds runs, or a pattern such as 'runs/*.zarr'"
         )
-    return found
+    # A run that is named twice is one run.
+    return list({str(place.path) if isinstance(place, Folder) else place.location: place for place in found}.values())
 
 
 def name_of(place: Place) -> str:

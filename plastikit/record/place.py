@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Protocol
+from urllib.parse import unquote, urlsplit
 
-from plastikit.errors import MissingExtraError
+from plastikit.errors import ConfigurationError, MissingExtraError
 from plastikit.record.address import Address, is_url
 
 Location = str | os.PathLike[str]
@@ -59,13 +60,14 @@ class Folder:
     """A place on a file system."""
 
     def __init__(self, path: Path) -> None:
-        """``path`` need not exist yet."""
-        self.path = path
+        """``path`` need not exist yet; it is that below the folder in which the process is now, also later."""
+        self.path = path.expanduser().absolute()
+        self._shown = path
 
     @property
     def location(self) -> str:
-        """The path."""
-        return str(self.path)
+        """The path, as it was given."""
+        return str(self._shown)
 
     def read(self, keys: Sequence[str]) -> list[bytes | None]:
         """What lies at each key; None where nothing does."""
@@ -110,17 +112,23 @@ class Folder:
 
     def child(self, name: str) -> Folder:
         """The folder ``name`` inside this one."""
-        return Folder(self.path / name)
+        child = Folder(self.path / name)
+        child._shown = self._shown / name
+        return child
 
 
 def place_of(location: Location) -> Place:
     """The place that a path or a URL names.
 
     Raises:
-        ConfigurationError: a URL carries credentials, or names no bucket.
+        ConfigurationError: it is neither, or a URL that carries credentials, or names no bucket.
         MissingExtraError: what reads URLs is not installed.
     """
-    name = os.fspath(location)
+    name = os.fspath(location) if isinstance(location, str | os.PathLike) else location
+    if not isinstance(name, str) or not name or "\0" in name:
+        raise ConfigurationError(f"{location!r} was given, where the path or the URL of a run was expected")
+    if name.startswith("file://"):
+        return Folder(Path(unquote(urlsplit(name).path)))
     return _remote(name).Remote(Address.of(name)) if is_url(name) else Folder(Path(location))
 
 
@@ -151,3 +159,6 @@ def _read(file: Path) -> bytes | None:
         return file.read_bytes()
     except FileNotFoundError:
         return None
+    except IsADirectoryError:
+        # Nobody wrote that.
+        return b""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -18,14 +18,33 @@ from plastikit.record.table import Column, Row, Table
 from plastikit.schema import EVENT, RUNNING, SCHEMA_VERSION
 
 
+class Resumption(Protocol):
+    """From where a run is gone on with, as it was when that was saved."""
+
+    @property
+    def run(self) -> str:
+        """The run's id."""
+        ...
+
+    @property
+    def rows(self) -> Mapping[str, int]:
+        """Rows that it held, by group."""
+        ...
+
+    @property
+    def step(self) -> int:
+        """What it holds of later steps is taken out, to be recorded again; a record of this step is joined."""
+        ...
+
+
 def restored(
     place: Place,
-    step: int,
+    resume: Resumption,
     tables: Mapping[str, Table],
     columns: Sequence[Columns],
     attributes: Mapping[str, Any],
 ) -> tuple[dict[str, Any], int]:
-    """Fill ``tables`` and ``columns`` with what lies at ``place`` up to ``step``, its row included.
+    """Fill ``tables`` and ``columns`` with what lies at ``place`` up to the step of ``resume``, its row included.
 
     What was recorded at later steps will be recorded again, and is taken out. Returns the root's attributes, those of
     the run joined with ``attributes``, and how many rows were taken out.
@@ -43,9 +62,17 @@ def restored(
             f"{place.location} has schema version {known['schema_version']}, and this plastikit goes on only with "
             f"version {SCHEMA_VERSION}; record to a new run"
         )
+    if known.get("id") != resume.run:
+        raise ConfigurationError(
+            f"{place.location} is another run than the one that the state was saved with; "
+            "give that run, or the state of this one"
+        )
     _check_settings(place, known, attributes)
     groups = read_groups(place, document, Kinds())
-    excess = sum(_restore(groups[each.name], tables[each.name], each, step) for each in columns)
+    lost: dict[str, set[str]] = {each.name: set() for each in columns}
+    for entry in known.get("dropped", ()):
+        lost[entry["group"]].add(entry.get("variable", ""))
+    excess = sum(_restore(groups[each.name], tables[each.name], each, resume.step, lost[each.name]) for each in columns)
     past = {key: value for key, value in known["provenance"].items() if key != "ended"}
     resumed = [*past.pop("resumed", ()), attributes["provenance"]]
     kept = {key: value for key, value in known.items() if key != "error"}
@@ -54,9 +81,11 @@ def restored(
 
 def _check_settings(place: Place, known: Mapping[str, Any], given: Mapping[str, Any]) -> None:
     """The schedule alone may be another one than before."""
+    watched, watching = known.get("watching", {}), given.get("watching", {})
     for before, now in (
         (known["configuration"], given["configuration"]),
-        (known.get("watching", {}).get("probes", {}), given.get("watching", {}).get("probes", {})),
+        (watched.get("probes", {}), watching.get("probes", {})),
+        *(({key: watched[key]}, {key: watching[key]}) for key in ("networks", "layers") if key in watched),
     ):
         for key in {**before, **now}:
             if before.get(key) != now.get(key):
@@ -66,12 +95,17 @@ def _check_settings(place: Place, known: Mapping[str, Any], given: Mapping[str, 
                 )
 
 
-def _restore(group: Group, table: Table, columns: Columns, step: int) -> int:
+def _restore(group: Group, table: Table, columns: Columns, step: int, lost: set[str]) -> int:
     """Bring a group up to ``step``; how many rows lie behind it."""
     leading = group.arrays.get(table.leading)
     if leading is None:
         return 0
     axes = {name: array for name, array in group.arrays.items() if array.kind.dims[0] != table.leading}
+    if lost & {table.leading, *axes}:
+        raise ConfigurationError(
+            f"{leading.place.location} lost steps or labels of {columns.name} to a damage, so that nothing can be "
+            "joined to it; record to a new run"
+        )
     labels = dict(zip(axes, wholes(list(axes.values())), strict=True))
     for name, array in axes.items():
         table.axes.setdefault(array.kind.dims[0], {})[name] = labels[name]
@@ -87,7 +121,9 @@ def _restore(group: Group, table: Table, columns: Columns, step: int) -> int:
     table.rows, table.last_index = rows, int(indices[rows - 1])
     growing = {name: _growing(array, array.shape[0] if name in axes else rows) for name, array in group.arrays.items()}
     last = {name: growing[name].last_row() for name in rest if name != table.leading}
-    columns.restore(growing, rows, Row(table.last_index, last))
+    row = Row(table.last_index, {})
+    row.before = last
+    columns.restore(growing, rows, row)
     return len(indices) - rows
 
 

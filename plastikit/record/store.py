@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import secrets
 import time
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 import numpy as np
 
@@ -17,10 +18,10 @@ from plastikit.record.claim import claim
 from plastikit.record.columns import Columns
 from plastikit.record.committed import read_root
 from plastikit.record.place import Folder, Location, Place, place_of
-from plastikit.record.resuming import restored
+from plastikit.record.resuming import Resumption, restored
 from plastikit.record.root import COPY, ROOT, seal, unseal
 from plastikit.record.table import Column, Packed, Row, Table, Values
-from plastikit.record.values import plain
+from plastikit.record.values import plain, printable
 from plastikit.record.writer import KEPT_BYTES, Writer
 from plastikit.schema import (
     DIAGNOSTICS,
@@ -68,7 +69,7 @@ class RunStore:
         configuration: Mapping[str, Any],
         provenance: Mapping[str, Any],
         watching: Mapping[str, Any] | None = None,
-        resume_at: int | None = None,
+        resume: Resumption | None = None,
         on_error: OnError = "warn",
         tell: Callable[[str], None] = warnings.warn,
     ) -> None:
@@ -79,8 +80,7 @@ class RunStore:
             configuration: What the run is about.
             provenance: Where it comes from.
             watching: What is measured in it, and when.
-            resume_at: The step from which the run is gone on with: what it holds of later steps is taken out, to be
-                recorded again, and a record of the same step is joined. None for a new run.
+            resume: From where the run that lies there is gone on with; None for a new run.
             on_error: Whether a disk that fails is told, or raised.
             tell: Takes what the user should hear.
 
@@ -93,7 +93,14 @@ class RunStore:
             StoreInUseError: another process writes the run to be resumed.
             StoreWriteError: it cannot be written there.
         """
-        attributes = {
+        if not isinstance(configuration, Mapping):
+            raise ConfigurationError(
+                f"metadata is {configuration!r}, where a mapping was expected, such as {{'width': 400, 'seed': 1}}"
+            )
+        if on_error not in get_args(OnError):
+            raise ConfigurationError(f"on_error is {on_error!r}, where {' or '.join(get_args(OnError))} was expected")
+        attributes: dict[str, Any] = {
+            "id": secrets.token_hex(8),
             "schema_version": SCHEMA_VERSION,
             "state": RUNNING,
             "configuration": plain(configuration, "metadata"),
@@ -108,23 +115,25 @@ class RunStore:
         self._tell = tell
         self._process = os.getpid()
         self._handed_bytes = self._rows_since = self._bytes_since = 0
+        self._is_closing = False
         self._stuck_at = -1
         """What the writer had taken when it did not answer in time."""
-        if resume_at is None:
+        if resume is None:
             _make_room(place)
         else:
             read_root(place)
         right = claim(place)
         try:
-            if resume_at is not None:
-                attributes, excess = restored(place, resume_at, self._tables, self._columns, attributes)
+            if resume is not None:
+                attributes, excess = restored(place, resume, self._tables, self._columns, attributes)
             self._writer = Writer(place, right, self._columns, attributes)
-            if resume_at is not None:
-                self.event("resumed", f"{excess} rows of later steps were taken out", resume_at)
+            if resume is not None:
+                self.event("resumed", f"{excess} rows of later steps were taken out", resume.step)
+                self._tell_missing(resume)
             self._writer.start()
         except BaseException:
             right.release()
-            if resume_at is None:
+            if resume is None:
                 # Nothing was recorded; what is left would keep the next attempt from this place.
                 with suppress(OSError):
                     place.remove("")
@@ -134,6 +143,11 @@ class RunStore:
     def location(self) -> str:
         """The path or URL of the run."""
         return self._place.location
+
+    @property
+    def id(self) -> str:
+        """What tells this run from every other."""
+        return str(self._writer.attributes["id"])
 
     @property
     def state(self) -> str:
@@ -158,7 +172,7 @@ class RunStore:
             StoreClosedError: the run was closed before.
             StoreWriteError: rows cannot be written, and ``on_error`` is ``"raise"``; this one is kept with the others.
         """
-        if self.state != RUNNING:
+        if self.state != RUNNING or self._is_closing:
             raise StoreClosedError(f"the run {self.location} is {self.state}; start a new run to record more")
         if self._process != os.getpid():
             # A forked process has no writer; the run is its parent's.
@@ -166,7 +180,7 @@ class RunStore:
         arrays = {name: np.asarray(value) for name, value in values.items()}
         row = Row(index, arrays | {"wall_time": np.asarray(time.time())}, packed)
         if self._is_full():
-            self._writer.refused.append((group, index))
+            self.lose(group, index, "the disk did not answer")
         else:
             self._tables[group].append(row)
             self._handed_bytes += row.nbytes
@@ -178,9 +192,14 @@ class RunStore:
         if self._writer.news or self._writer.trouble is not None:
             self._hear()
 
+    def lose(self, group: str, index: int, reason: str) -> None:
+        """Note that a row was lost on the way here; the run says so among what it lacks."""
+        self._writer.lost.append((group, index, reason))
+
     def event(self, kind: str, message: str, step: int) -> None:
         """Note that something happened: a warning, an interruption, a resumption."""
-        self.append(EVENTS, self._tables[EVENTS].rows, {"kind": kind, "message": message, "event_step": step})
+        told: dict[str, str | float] = {"kind": printable(kind), "message": printable(message), "event_step": step}
+        self.append(EVENTS, self._tables[EVENTS].rows, told)
 
     def commit(self) -> None:
         """Make every row handed over so far visible to readers, in one step, and wait until they are.
@@ -204,7 +223,22 @@ class RunStore:
         running = self._writer.attributes
         ended = {"ended": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
         final = running | {"state": state, "provenance": running["provenance"] | ended}
-        self._answer_for(partial(self._writer.finish, final if error is None else final | {"error": error}))
+        while self._writer.news:
+            self._tell(self._writer.news.popleft())
+        # What another thread hands over from now on would come too late.
+        self._is_closing = True
+        self._answer_for(partial(self._writer.finish, final if error is None else final | {"error": printable(error)}))
+        self._is_closing = self.state != RUNNING
+
+    def _tell_missing(self, resume: Resumption) -> None:
+        """Say what a run should hold before the step that it is gone on from, and does not."""
+        for group, rows in resume.rows.items():
+            missing = rows - self._tables[group].rows
+            if group != EVENTS and missing > 0:
+                self._writer.news.append(
+                    f"{self.location} lacks the last {missing} rows of {group} before step {resume.step}: "
+                    "it was not written to its end before it was resumed"
+                )
 
     def _is_full(self) -> bool:
         """Whether more waits than memory may hold, and the disk does not take it."""

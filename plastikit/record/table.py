@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,9 @@ from plastikit.record.encoding import TEXT
 from plastikit.schema import DIMENSIONS, Scalar
 
 Values = npt.NDArray[Any]
+
+_LONGEST_NAME: Final = 200
+"""A file system takes a little more."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +37,8 @@ class Row:
 
     def __init__(self, index: int, values: Mapping[str, Values], packed: Packed | None = None) -> None:
         self.index = index
+        self.before: Mapping[str, Values] = {}
+        """What lies on disk already, of a run that is gone on with: all else counts before it."""
         self.values = dict(values)
         self.packed = [] if packed is None else [packed]
         self.nbytes = sum(value.nbytes for value in values.values()) + (0 if packed is None else packed[1].nbytes)
@@ -81,6 +86,15 @@ class Table:
         """Rows handed over so far, whether they lie on disk or not."""
         self.last_index: int | None = None
         """The leading coordinate of the last row; None for an empty table."""
+
+    def check_name(self, name: str) -> None:
+        """Whether a column could be called so.
+
+        Raises:
+            ConfigurationError: the name cannot stand on disk, or is taken by a dimension.
+        """
+        if name not in self.columns:
+            self._check_name(name)
 
     def declare(self, name: str, column: Column) -> None:
         """Make ``name`` known; a second declaration of the same column changes nothing.
@@ -133,9 +147,13 @@ class Table:
         self.waiting.append(row)
 
     def _check_name(self, name: str) -> None:
-        if not name or name.split() != [name] or "/" in name or name.startswith((".", "__")) or name == "zarr.json":
+        if not name.isprintable() or name.split() != [name] or "/" in name or name.startswith((".", "__", "zarr.json")):
             raise ConfigurationError(
                 f"{name!r} cannot name a variable of a run; use letters, digits and underscores, such as critic_loss"
+            )
+        if len(name) > _LONGEST_NAME:
+            raise ConfigurationError(
+                f"{name[:40]!r}... cannot name a variable of a run: it is {len(name)} characters long"
             )
         if name == self.leading or name in DIMENSIONS or any(name in axis for axis in self.axes.values()):
             raise ConfigurationError(f"{name!r} is the name of a dimension or of its coordinate; choose another name")

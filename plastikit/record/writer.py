@@ -8,6 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any, Final
 
@@ -23,6 +24,7 @@ COMMIT_SECONDS: Final = 8.0
 
 KEPT_BYTES: Final = 128 * 2**20
 """What rows that cannot be written may take up in memory; beyond it the oldest are given up."""
+_LOOK_SECONDS: Final = 0.5
 _PATIENCE_SECONDS: Final = 10.0
 """How long the training waits for a disk that is slower than it, before rows are refused."""
 
@@ -40,7 +42,7 @@ class _Ticket:
     def settle(self) -> None:
         self._lock.release()
 
-    def wait(self, seconds: float = -1) -> bool:
+    def wait(self, seconds: float) -> bool:
         """Whether it was settled in time."""
         is_settled = self._lock.acquire(timeout=seconds)
         if is_settled:
@@ -63,8 +65,8 @@ class Writer:
         """What the user should hear: that writing fails, and that it works again."""
         self.trouble: Exception | None = None
         """Why the last commit failed; None where it did not."""
-        self.refused: deque[tuple[str, int]] = deque()
-        """Group and index of rows that were not taken, because too many waited."""
+        self.lost: deque[tuple[str, int, str]] = deque()
+        """Group and index of rows that never came here, and why."""
         self.taken_bytes = 0
         """Size of the rows taken so far."""
         self._place = place
@@ -109,7 +111,7 @@ class Writer:
         """
         ticket = _Ticket()
         self._requests.put(ticket)
-        ticket.wait()
+        self._await(ticket)
         self._answer(ticket)
 
     def finish(self, attributes: Mapping[str, Any]) -> None:
@@ -124,10 +126,15 @@ class Writer:
             self._last = _Ticket(attributes)
             self._requests.put(self._last)
         ticket = self._last
-        ticket.wait()
+        self._await(ticket)
         if ticket.error is not None:
             self._last = None
         self._answer(ticket)
+
+    def _await(self, ticket: _Ticket) -> None:
+        # Asked beside a last commit in another thread, the writer may be gone before it reads the request.
+        while not ticket.wait(_LOOK_SECONDS) and self._thread.is_alive():
+            pass
 
     def _answer(self, ticket: _Ticket) -> None:
         if ticket.error is not None:
@@ -149,7 +156,8 @@ class Writer:
             error = self._attempt(final, is_asked=request is not None)
             committed_at = time.monotonic()
             if final is not None and error is None:
-                self._claim.release()
+                with suppress(OSError):
+                    self._claim.release()
                 self.attributes = dict(final)
             if request is not None:
                 request.error = error
@@ -160,7 +168,7 @@ class Writer:
     def _attempt(self, final: Mapping[str, Any] | None, *, is_asked: bool) -> Exception | None:
         try:
             self.taken_bytes += sum(columns.take() for columns in self._columns)
-            is_lost = self._note_refused()
+            is_lost = self._note_lost()
             if is_asked or is_lost or any(columns.waiting for columns in self._columns):
                 self._commit(final)
             else:
@@ -191,16 +199,14 @@ class Writer:
             if lost is not None:
                 self._lose(lost)
 
-    def _note_refused(self) -> bool:
+    def _note_lost(self) -> bool:
         count = 0
-        while self.refused:
-            group, index = self.refused.popleft()
-            self._lose(Dropped(group=group, rows=1, first=index, last=index, reason="the disk did not answer"))
+        while self.lost:
+            group, index, reason = self.lost.popleft()
+            self._lose(Dropped(group=group, rows=1, first=index, last=index, reason=reason))
             count += 1
         if count:
-            self.news.append(
-                f"{self._place.location} did not answer for long: {count} rows were lost, and the run says so"
-            )
+            self.news.append(f"{count} rows were lost, because {reason}; {self._place.location} says which")
         return bool(count)
 
     def _lose(self, lost: Dropped) -> None:

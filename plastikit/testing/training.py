@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from plastikit.schema import OBSERVED
-from plastikit.watch.look import measure
 from plastikit.watch.attach import attach
+from plastikit.watch.look import measure
 from plastikit.watch.monitor import Monitor
 from plastikit.watch.probe import Probe
 from plastikit.watch.schedule import every

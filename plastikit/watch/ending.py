@@ -7,8 +7,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from types import FrameType
 from typing import Final
@@ -54,16 +54,35 @@ def _end_all(state: str, error: str | None) -> None:
 
 
 def _end_of_signal(number: int, _frame: FrameType | None) -> None:
-    name = signal.Signals(number).name
-    signal.signal(number, signal.SIG_DFL)
     try:
-        _end_all(INTERRUPTED, f"the process was ended by {name}")
+        with _undisturbed():
+            _end_all(INTERRUPTED, f"the process was ended by {signal.Signals(number).name}")
     finally:
+        signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """A second signal must not cut the last commit short: inside, the process ends as it is about to."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (*_ASKING, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _end_of_script() -> None:
     """A script that closes no run has finished, unless an error was what ended it."""
+    with _undisturbed():
+        _end_as_it_went()
+
+
+def _end_as_it_went() -> None:
     # In a session at a prompt it is that of any line before.
     error = None if hasattr(sys, "ps1") else getattr(sys, "last_value", None)
     if error is None:

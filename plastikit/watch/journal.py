@@ -120,11 +120,16 @@ class Journal:
     def emit(self, *, before: int | None) -> None:
         """Hand over, in the order of steps, the rows that nobody is awaited for; all where ``before`` is None."""
         for step in sorted(self._rows):
+            if step not in self._rows:
+                # A callback has closed the run, which handed the rest over.
+                return
             if before is not None and (self._rows[step].awaited or step >= before):
                 break
-            record = None
+            record, is_lost = None, True
             with self._forgiven("the storing of a record"):
-                record = self._hand_over(step, self._rows[step])
+                record, is_lost = self._hand_over(step, self._rows[step]), False
+            if is_lost:
+                self._recorder.lose(step, "it could not be stored")
             # Only now: what an interrupt cuts off is handed over again.
             del self._rows[step]
             if record is not None:

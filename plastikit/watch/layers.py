@@ -71,6 +71,15 @@ class Choice:
         named = [layers] if isinstance(layers, str) else [] if self._chooses else list(cast("Iterable[str]", layers))
         self._patterns = [] if self.is_auto else named
 
+    @property
+    def told(self) -> str | list[str] | dict[str, int]:
+        """The choice as a run can hold it: a function by its name."""
+        if self.is_auto:
+            return AUTO
+        if self._chooses is not None:
+            return getattr(self._chooses, "__qualname__", type(self._chooses).__name__)
+        return dict(self._axes) or list(self._patterns)
+
     def module(self, path: str, module: nn.Module, *, is_activation: bool = False) -> Layer | None:
         """The layer that a module's output is; None where it is none. ``is_activation`` says how it was seen to act."""
         if not self.is_auto:

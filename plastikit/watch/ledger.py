@@ -124,9 +124,9 @@ class Ledger:
         """The monitor listened to an optimizer since ``start``, when ``apart`` seconds had been charged elsewhere."""
         self._captured += perf_counter() - start - (self._apart - apart)
 
-    def charge_idle(self, start: float) -> None:
-        """The monitor found since ``start`` that nothing was to be done."""
-        self._idle += perf_counter() - start
+    def charge_idle(self, start: float, *, steps: int = 1) -> None:
+        """The monitor found since ``start`` that nothing was to be done, and as much at each of ``steps``."""
+        self._idle += (perf_counter() - start) * steps
 
     def close_record(self, probes: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Seconds of a record that goes to the store: each probe's as given, then the hooks' and the store's.

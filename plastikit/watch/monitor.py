@@ -74,18 +74,26 @@ class Monitor:
         self._is_mapping = is_mapping
         self._probes = probes
         self._company = company
-        watching = {"schedule": told(schedule), "probes": {probe.name: repr(probe) for probe in probes}}
+        watching = {
+            "schedule": told(schedule),
+            "probes": {probe.name: repr(probe) for probe in probes},
+            "networks": list(self._networks),
+            "layers": networks[0].choice.told,
+        }
+        if past is not None:
+            # Run again in the same session, an attach takes the place of the one before, which holds the run.
+            take_over([network.model for network in networks], self)
         self._store = company.open(
             lambda: RunStore(
                 store,
                 configuration=metadata,
                 provenance=provenance(),
                 watching=watching,
-                resume_at=None if past is None else past.step,
+                resume=past,
                 on_error=on_error,
                 tell=self._warn,
             ),
-            watching | {"the networks": list(self._networks), "the number of optimizers": len(optimizers)},
+            watching | {"the number of optimizers": len(optimizers)},
         )
         take_over([network.model for network in networks], self)
         self._ledger = Ledger(len(probes))
@@ -149,7 +157,9 @@ class Monitor:
 
     def stamp(self, **coordinates: float) -> None:
         """Set coordinates, such as ``env_step``, that all records from now on carry."""
-        self._journal.stamps |= {name: number_of(name, value) for name, value in coordinates.items()}
+        stamps = {name: number_of(name, value) for name, value in coordinates.items()}
+        self._recorder.check_stamps(stamps)
+        self._journal.stamps |= stamps
 
     def evaluation(self, **values: Mapping[str, float]) -> None:
         """Record an evaluation of the networks as they stand: for each value a mapping of tasks to numbers."""
@@ -239,12 +249,15 @@ class Monitor:
         """What a training that goes on from a checkpoint needs of its monitor: save it there, hand it to ``attach``.
 
         Holds the number of updates, the parameters as they were when the monitor was first attached, and what probes
-        remember. Its tensors are the monitor's own: save them, or copy them.
+        remember. Its tensors are the monitor's own: save them, or copy them. What was recorded until now is committed,
+        so that a training that goes on from here finds it.
 
         >>> torch.save({"model": model.state_dict(), "monitor": monitor.state_dict()}, path)  # doctest: +SKIP
         >>> monitor = attach(model, store="run.zarr", resume=torch.load(path)["monitor"])  # doctest: +SKIP
         """
-        return Past.state_of(self.steps, self._clocks, self._probes)
+        self._journal.emit(before=self.steps)
+        self._store.commit()
+        return Past.state_of(self._store, self.steps, self._clocks, self._probes)
 
     def on_record(self, callback: Callable[[Record], None]) -> None:
         """Hand each record on, as it is stored, to ``callback``: a logger of the user's."""
@@ -273,6 +286,8 @@ class Monitor:
             self.close()
         elif isinstance(error, KeyboardInterrupt):
             self.close(INTERRUPTED, error=f"interrupted after {self.steps} updates")
+        elif isinstance(error, SystemExit) and not error.code:
+            self.close()
         else:
             self.close(FAILED, error=f"{type(error).__name__}: {error}")
 

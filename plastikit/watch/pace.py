@@ -53,16 +53,14 @@ class Pace:
         self._quiet_until = 0
         """The step before which nothing can be due: until then an update costs a few entries in sets, and no call."""
         self._asked = (start, first)
+        self._heard_until = start
+        """The step up to which the time of steps that nothing was due at is counted."""
         self._handles: list[RemovableHandle] = [
-            handle
-            for optimizer in optimizers
-            for handle in (
-                optimizer.register_step_pre_hook(self._before_step),
-                optimizer.register_step_post_hook(self._after_step),
-            )
+            optimizer.register_step_pre_hook(self._before_step) for optimizer in optimizers
         ]
         if optimizers:
-            self._handles.append(register_optimizer_step_post_hook(self._after_any))
+            # One for all: an optimizer that was not attached may update what is watched.
+            self._handles.append(register_optimizer_step_post_hook(self._after_step))
         if first is not None:
             self._open(start, clocks)
         self._rest()
@@ -138,6 +136,8 @@ class Pace:
         key = id(optimizer)
         if key not in self._inside:
             # A step that calls the step of its parent class is heard twice.
+            if key not in self._everyone and key not in self._strangers:
+                self._meet(optimizer)
             return
         self._inside.discard(key)
         if self._is_idle:
@@ -179,12 +179,12 @@ class Pace:
             self._open(step, self._clocks)
         else:
             self._quiet_until = self._agenda.quiet_until(step + 1)
-        self._ledger.charge_idle(start)
+        # A step at which nobody was asked takes about as long, most of it to fetch the code for it.
+        self._ledger.charge_idle(start, steps=max(1, step - self._heard_until))
+        self._heard_until = step
 
-    def _after_any(self, optimizer: Optimizer, _args: object, _kwargs: object) -> None:
-        """An optimizer that was not attached may update what is watched: one that was built anew in the training."""
-        if id(optimizer) in self._everyone or id(optimizer) in self._strangers:
-            return
+    def _meet(self, optimizer: Optimizer) -> None:
+        """Say if an optimizer that was not attached updates what is watched, as one does that was built anew."""
         self._strangers.add(id(optimizer))
         parameters = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
         for clock in self._clocks:
@@ -225,6 +225,7 @@ class Pace:
 
     def _open(self, step: int, clocks: Iterable[Clock]) -> None:
         self._is_idle = False
+        self._heard_until = step
         for clock in clocks:
             if clock.due is not None and clock.due >= step:
                 continue

@@ -9,12 +9,14 @@ from typing import Any, Final, Protocol, Self, runtime_checkable
 from torch import Tensor
 
 from plastikit.errors import ConfigurationError
+from plastikit.record.store import RunStore
 from plastikit.watch.capture import NetworkWatch
 from plastikit.watch.clock import Clock
 from plastikit.watch.ledger import labels_of
 from plastikit.watch.probe import Probe
+from plastikit.watch.together import Elsewhere
 
-_KEYS: Final = {"step", "initial", "probes"}
+_KINDS: Final = {"run": str, "rows": Mapping, "step": int, "initial": Mapping, "probes": Mapping}
 
 
 @runtime_checkable
@@ -34,16 +36,24 @@ class Remembering(Protocol):
 class Past:
     """A monitor's state, checked."""
 
+    run: str
+    """The run's id."""
+    rows: Mapping[str, int]
+    """Rows that it held, by group."""
     step: int
     """Updates done."""
     _initial: Mapping[str, Mapping[str, Tensor]]
     """Network -> parameter -> as it was when the monitor was first attached."""
 
     @staticmethod
-    def state_of(step: int, clocks: Iterable[Clock], probes: Sequence[Probe]) -> dict[str, Any]:
+    def state_of(
+        store: RunStore | Elsewhere, step: int, clocks: Iterable[Clock], probes: Sequence[Probe]
+    ) -> dict[str, Any]:
         """The state that ``of`` takes."""
         named = zip(labels_of(probes), probes, strict=False)
         return {
+            "run": store.id,
+            "rows": dict(store.committed),
             "step": step,
             "initial": {clock.name: dict(clock.initial) for clock in clocks},
             "probes": {label: probe.state_dict() for label, probe in named if isinstance(probe, Remembering)},
@@ -56,15 +66,18 @@ class Past:
         Raises:
             ConfigurationError: it is none.
         """
-        if not isinstance(state, Mapping) or set(state) != _KEYS or not isinstance(state["step"], int):
-            found = f"a mapping of {', '.join(map(str, state))}" if isinstance(state, Mapping) else repr(state)
+        is_state = isinstance(state, Mapping) and set(state) == set(_KINDS)
+        if not is_state or not all(isinstance(state[key], kind) for key, kind in _KINDS.items()):
+            found = (
+                f"a mapping of {', '.join(map(str, state)) or 'nothing'}" if isinstance(state, Mapping) else repr(state)
+            )
             raise ConfigurationError(
                 f"resume is {found}, where what Monitor.state_dict() gave was expected; save that with each checkpoint"
             )
         for label, probe in zip(labels_of(probes), probes, strict=False):
             if label in state["probes"] and isinstance(probe, Remembering):
                 probe.load_state_dict(state["probes"][label])
-        return cls(state["step"], state["initial"])
+        return cls(state["run"], state["rows"], state["step"], state["initial"])
 
     def initial(self, network: NetworkWatch) -> dict[str, Tensor]:
         """The initial parameters of a network, where they are known and fit; on the parameters' devices.

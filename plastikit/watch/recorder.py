@@ -14,6 +14,7 @@ from plastikit.errors import ConfigurationError
 from plastikit.record.scalars import scalar_attrs
 from plastikit.record.store import RunStore
 from plastikit.record.table import Column, Layout, Table, Values
+from plastikit.record.values import printable
 from plastikit.schema import (
     DIAGNOSTICS,
     EVALUATION,
@@ -26,6 +27,7 @@ from plastikit.schema import (
     PROBE,
     PROBE_BATCH,
     TASK,
+    TRAINING,
     UNIT,
     Definition,
 )
@@ -80,6 +82,20 @@ class Recorder:
         row: dict[str, Values | float | str] = {} if seconds is None else {PROBE_SECONDS.variable: seconds}
         self._store.append(DIAGNOSTICS, step, row | self._stamped(DIAGNOSTICS, stamps), (layout, packed.numbers))
 
+    def check_stamps(self, stamps: Mapping[str, float]) -> None:
+        """Whether every record can carry such coordinates.
+
+        Raises:
+            ConfigurationError: one has a name that is taken, or that cannot stand on disk.
+        """
+        for group in (DIAGNOSTICS, TRAINING, EVALUATION):
+            for name in stamps:
+                self._store.table(group).check_name(name)
+
+    def lose(self, step: int, reason: str) -> None:
+        """Note that a record was lost on its way."""
+        self._store.lose(DIAGNOSTICS, step, reason)
+
     def write_scalars(
         self,
         group: str,
@@ -91,17 +107,19 @@ class Recorder:
         start = perf_counter()
         table = self._store.table(group)
         row: dict[str, Values | float | str] = {}
+        by_task: dict[str, dict[str, float]] = {}
         for name, value in values.items():
             attrs = scalar_attrs(name) if group == EVALUATION else {"long_name": name.replace("_", " ")}
+            # As exact as they came: a count of frames is more than single precision holds.
             if isinstance(value, Mapping):
-                numbers = {str(task): number_of(f"{name}[{task!r}]", number) for task, number in value.items()}
-                table.declare(name, Column(dims=(TASK,), attrs=attrs))
-                row[name] = self._by_task(table, numbers)
+                by_task[name] = {
+                    printable(task): number_of(f"{name}[{task!r}]", number) for task, number in value.items()
+                }
+                table.declare(name, Column(dims=(TASK,), dtype="float64", attrs=attrs))
             else:
-                number = number_of(name, value)
-                table.declare(name, Column(attrs=attrs))
-                row[name] = number
-        self._store.append(group, step, row | self._stamped(group, stamps))
+                row[name] = number_of(name, value)
+                table.declare(name, Column(dtype="float64", attrs=attrs))
+        self._store.append(group, step, row | self._stamped(group, stamps), _packed_by_task(table, by_task))
         self._ledger.charge_store(start)
 
     def _stamped(self, group: str, stamps: Mapping[str, float]) -> dict[str, float]:
@@ -197,13 +215,6 @@ class Recorder:
                 },
             )
 
-    def _by_task(self, table: Table, numbers: Mapping[str, float]) -> Values:
-        known = [str(task) for task in table.axis(TASK).get(TASK, ())]
-        fresh = [task for task in numbers if task not in known]
-        if fresh:
-            table.extend_axis(TASK, {TASK: np.array(fresh)})
-        return np.array([numbers.get(task, np.nan) for task in (*known, *fresh)], dtype=np.float32)
-
     def _extend(self, dim: str, labels: list[str], coordinates: Mapping[str, Values]) -> None:
         if not labels:
             return
@@ -211,6 +222,25 @@ class Recorder:
         for label in labels:
             positions[label] = len(positions)
         self._store.table(DIAGNOSTICS).extend_axis(dim, {dim: np.array(labels), **coordinates})
+
+
+def _packed_by_task(table: Table, values: Mapping[str, Mapping[str, float]]) -> tuple[Layout, Values] | None:
+    """The numbers of those tasks that are named, and no others: several rows can name different ones."""
+    if not values:
+        return None
+    known = [str(task) for task in table.axis(TASK).get(TASK, ())]
+    fresh = dict.fromkeys(task for numbers in values.values() for task in numbers if task not in known)
+    if fresh:
+        table.extend_axis(TASK, {TASK: np.array(list(fresh))})
+    place = {task: position for position, task in enumerate((*known, *fresh))}
+    places: dict[str, tuple[Values, Values]] = {}
+    vector: list[float] = []
+    for name, numbers in values.items():
+        if numbers:
+            source = np.arange(len(vector), len(vector) + len(numbers))
+            places[name] = source, np.array([[place[task] for task in numbers]])
+            vector += numbers.values()
+    return Layout(places), np.array(vector, dtype=np.float64)
 
 
 def _positions(table: Table, dim: str) -> dict[str, int]:

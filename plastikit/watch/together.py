@@ -40,11 +40,19 @@ class Elsewhere:
 
     def __init__(self) -> None:
         self.state = RUNNING
+        self.id = ""
+        self.committed: Mapping[str, int] = {}
 
     def write(self, *_: object) -> None:
         """Nothing."""
 
     def write_scalars(self, *_: object) -> None:
+        """Nothing."""
+
+    def check_stamps(self, *_: object) -> None:
+        """Nothing."""
+
+    def lose(self, *_: object) -> None:
         """Nothing."""
 
     def event(self, *_: object) -> None:

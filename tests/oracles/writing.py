@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from plastikit.record.dataset import read_attributes
 from plastikit.record.store import RunStore
 from plastikit.record.table import Column, Layout
 
 LAYERS = 3
 UNITS = 40
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """From where a run is gone on with."""
+
+    run: str
+    step: int
+    rows: Mapping[str, int] = field(default_factory=dict)
+
+
+def resumed(location: str | Path, step: int | None) -> Resumed | None:
+    """The run that lies at ``location``, from ``step`` on; None for a new one."""
+    return None if step is None else Resumed(str(read_attributes(location)["id"]), step)
 
 
 def declare(store: RunStore) -> Layout:

@@ -26,7 +26,7 @@ from torch import nn
 import plastikit
 from oracles import writing
 from oracles.object_store import BUCKET, KEY, SECRET, ObjectStore
-from oracles.writing import check, declare, hand_over
+from oracles.writing import check, declare, hand_over, resumed
 from plastikit.errors import NotARunError, StoreAccessError, StoreExistsError, StoreInUseError, StoreWriteError
 from plastikit.record import lease
 from plastikit.record.claim import is_claimed
@@ -36,11 +36,11 @@ from plastikit.record.table import Layout
 
 WRITE_ON = """
 import random, sys
-from oracles.writing import declare, hand_over, layout_of
+from oracles.writing import declare, hand_over, layout_of, resumed
 from plastikit.record.store import RunStore
 
 url, at = sys.argv[1], int(sys.argv[2])
-store = RunStore(url, configuration={}, provenance={}, resume_at=at if at >= 0 else None)
+store = RunStore(url, configuration={}, provenance={}, resume=resumed(url, at if at >= 0 else None))
 layout = layout_of() if at >= 0 else declare(store)
 step = at + 1
 while True:
@@ -131,7 +131,7 @@ def test_killed_and_resumed(prefix: str) -> None:
         assert found["diagnostics"] == found["training"] > acknowledged
         assert check(_plain(url), is_noted=False) == found
         assert not is_claimed(place_of(url))
-    _start(url, resume_at=acknowledged).close()
+    _start(url, resume=resumed(url, acknowledged)).close()
     tree = plastikit.open_run(url)
     assert check(tree, is_noted=False)["diagnostics"] == acknowledged + 1
     assert len(tree.attrs["provenance"]["resumed"]) >= 7
@@ -263,7 +263,7 @@ def test_one_run_at_one_url(prefix: str) -> None:
     with pytest.raises(StoreExistsError, match="choose another URL"):
         _start(url)
     with pytest.raises(StoreInUseError):
-        _start(url, resume_at=0)
+        _start(url, resume=resumed(url, 0))
     store.close()
     assert check(plastikit.open_run(url))["diagnostics"] == 1
 
@@ -279,7 +279,7 @@ def test_a_writer_that_lost_its_run_stops(prefix: str, monkeypatch: pytest.Monke
         hand_over(first, layout, step)
     first.commit()
     lease._held.clear()
-    second = _start(url, resume_at=9)
+    second = _start(url, resume=resumed(url, 9))
     for step in range(10, 20):
         hand_over(second, layout, step)
     second.commit()

@@ -15,7 +15,7 @@ import pytest
 import xarray as xr
 
 from oracles.runs import group
-from oracles.writing import check, declare, hand_over, layout_of
+from oracles.writing import Resumed, check, declare, hand_over, layout_of, resumed
 from plastikit.errors import ConfigurationError, NotARunError, StoreInUseError
 from plastikit.record.dataset import open_run
 from plastikit.record.store import RunStore
@@ -24,8 +24,8 @@ from plastikit.record.table import Column
 _PROCESSES = multiprocessing.get_context("fork")
 
 
-def _open(path: Path, resume_at: int | None = None, width: int = 3) -> RunStore:
-    return RunStore(path, configuration={"width": width}, provenance={"started": "now"}, resume_at=resume_at)
+def _open(path: Path, at: int | None = None, width: int = 3) -> RunStore:
+    return RunStore(path, configuration={"width": width}, provenance={"started": "now"}, resume=resumed(path, at))
 
 
 def _fill(store: RunStore, start: int, stop: int) -> None:
@@ -93,12 +93,12 @@ def test_who_may_not_go_on(tmp_path: Path) -> None:
     """Nothing there, another's live run, or other settings: an error each, and the run as it was."""
     path = tmp_path / "run.zarr"
     with pytest.raises(NotARunError, match="does not exist"):
-        _open(path, 3)
+        RunStore(path, configuration={}, provenance={}, resume=Resumed("an id", 3))
     assert not path.exists()
     store = _open(path)
     _fill(store, 0, 5)
     store.commit()
-    with pytest.raises(StoreInUseError, match="is being written by process"):
+    with pytest.raises(StoreInUseError, match="is being written by this process"):
         _open(path, 3)
     store.close()
     before = {file: file.read_bytes() for file in path.rglob("*") if file.is_file()}
@@ -109,7 +109,7 @@ def test_who_may_not_go_on(tmp_path: Path) -> None:
 
 def _write_on(path: Path, told: Connection, at: int | None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    store = RunStore(path, configuration={}, provenance={}, resume_at=at)
+    store = RunStore(path, configuration={}, provenance={}, resume=resumed(path, at))
     layout = declare(store) if at is None else layout_of()
     step = 0 if at is None else at + 1
     while True:
@@ -142,7 +142,7 @@ def test_killed_and_resumed_again_and_again(tmp_path: Path) -> None:
             pass
         # The training's own checkpoint is some steps old.
         at = max(0, last - generator.randrange(30))
-    store = RunStore(path, configuration={}, provenance={}, resume_at=at)
+    store = RunStore(path, configuration={}, provenance={}, resume=resumed(path, at))
     store.close()
     assert at is not None
     assert check(open_run(path), is_noted=False)["training"] == at + 1

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +155,32 @@ def test_a_second_run_is_refused_and_the_first_goes_on(tmp_path: Path) -> None:
     store.append("training", 0, {"value": 1.0})
     store.close()
     assert group(path, "training")["value"].values.tolist() == [1]
+
+
+def test_other_threads_beside_a_close(tmp_path: Path) -> None:
+    """What is accepted is stored; what comes too late is refused; a commit beside the last one returns."""
+    store = _store(tmp_path / "run.zarr")
+    accepted = []
+
+    def hand_over() -> None:
+        with suppress(StoreClosedError):
+            for step in range(10**9):
+                store.append("training", step, {"value": float(step)})
+                accepted.append(step)
+
+    def commit() -> None:
+        while store.state == "running":
+            store.commit()
+
+    threads = [threading.Thread(target=hand_over), threading.Thread(target=commit)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.2)
+    store.close()
+    for thread in threads:
+        thread.join(10)
+        assert not thread.is_alive()
+    assert _steps(tmp_path / "run.zarr") == len(accepted)
 
 
 def _wait_until(condition: Callable[[], bool], *, seconds: float) -> None:

@@ -120,7 +120,7 @@ def test_a_disk_that_does_not_answer(tmp_path: Path, disk: type[_Failing], monke
     assert 0.3 < time.monotonic() - start < 2
     answers.set()
     run.commit()
-    with pytest.warns(UserWarning, match=r"did not answer for long: \d+ rows were lost"):
+    with pytest.warns(UserWarning, match=r"\d+ rows were lost, because the disk did not answer"):
         run.append("training", 500, {"loss": 0.0})
     run.close()
     tree = open_run(tmp_path / "run.zarr")

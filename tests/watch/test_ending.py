@@ -139,7 +139,7 @@ def test_an_interrupt_is_told_apart(monitor: Monitor, run: Path) -> None:
 def test_an_interrupted_close_can_be_closed_again(monitor: Monitor, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C while the run is being closed loses nothing: the run is as open as before."""
 
-    def interrupt() -> None:
+    def interrupt(_attributes: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:

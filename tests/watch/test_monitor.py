@@ -258,3 +258,90 @@ def test_layers_say_why(run: Path) -> None:
     with attach({"actor": model}, optimizer=optimizer, store=run) as monitor:
         assert monitor.layers == {"actor.1": "activation module ReLU"}
         _update(model, optimizer)
+
+
+def test_a_callback_may_close_the_run(run: Path) -> None:
+    """Stopping early from a logger ends the records, and not the training."""
+    model, optimizer = _model()
+    monitor = attach(model, optimizer=optimizer, store=run, schedule=every(1))
+    monitor.on_record(lambda record: monitor.close() if record.step == 3 else None)
+    _update(model, optimizer, 10)
+    assert group(run, "diagnostics")["step"].values.tolist() == [0, 1, 2, 3]
+
+
+def test_tasks_one_after_the_other(run: Path) -> None:
+    """Values of several tasks that are told one by one at a step stand side by side."""
+    model, optimizer = _model()
+    with attach(model, optimizer=optimizer, store=run) as monitor:
+        _update(model, optimizer)
+        for task, value in (("a", 0.1), ("b", 0.2), ("caf\udce9", 0.3)):
+            monitor.evaluation(success={task: value})
+            monitor.step(loss={task: value})
+    for found in (group(run, "evaluation")["success"], group(run, "training")["loss"]):
+        assert found.values.tolist() == [[0.1, 0.2, 0.3]]
+        assert list(found["task"].values) == ["a", "b", "caf\\udce9"]
+
+
+def test_texts_of_any_kind(run: Path) -> None:
+    """Whatever is told as an event becomes a text that can be stored."""
+    model, optimizer = _model()
+    with attach(model, optimizer=optimizer, store=run) as monitor:
+        _update(model, optimizer)
+        monitor.event("lr", 3e-4)  # type: ignore[arg-type]
+        monitor.event("note", "cannot read caf\udce9.npy")
+        monitor.event("pair", ("a", "b"))  # type: ignore[arg-type]
+    told = ["0.0003", "cannot read caf\\udce9.npy", "('a', 'b')"]
+    assert [str(text) for text in group(run, "events")["message"].values] == told
+
+
+def test_numbers_are_stored_as_exactly_as_they_came(run: Path) -> None:
+    """Counts of frames and sums of returns are more than single precision holds."""
+    model, optimizer = _model()
+    with attach(model, optimizer=optimizer, store=run) as monitor:
+        _update(model, optimizer)
+        monitor.step(frames=2**24 + 1, large=1e300)
+    assert group(run, "training")["frames"].values.tolist() == [2**24 + 1]
+    assert group(run, "training")["large"].values.tolist() == [1e300]
+
+
+def test_stamps_that_no_record_can_carry(run: Path) -> None:
+    """Refused where they are set, so that no record is lost."""
+    model, optimizer = _model()
+    with attach(model, optimizer=optimizer, store=run, schedule=every(1)) as monitor:
+        for name in ("layer", "step", "a\0b", "z" * 300):
+            with pytest.raises(ConfigurationError, match=r"name"):
+                monitor.stamp(**{name: 3.0})
+        monitor.stamp(env_step=5.0)
+        _update(model, optimizer, 3)
+    assert group(run, "diagnostics")["step"].values.tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"metadata": "baseline"}, r"metadata is 'baseline', where a mapping was expected"),
+        ({"on_error": "x"}, r"on_error is 'x', where warn or raise was expected"),
+        ({"store": None}, r"None was given, where the path or the URL of a run was expected"),
+        ({"store": ""}, r"'' was given, where the path"),
+        ({"store": "a\0b.zarr"}, r"where the path or the URL"),
+    ],
+)
+def test_arguments_that_are_none(run: Path, options: dict[str, Any], message: str) -> None:
+    """One clear error each, and nothing is left behind."""
+    model, optimizer = _model()
+    with pytest.raises(ConfigurationError, match=message):
+        attach(model, optimizer=optimizer, **({"store": run} | options))
+    assert not run.exists()
+
+
+def test_a_folder_that_the_process_leaves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relative path is that of where the process was when it attached."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    model, optimizer = _model()
+    with attach(model, optimizer=optimizer, store="run.zarr", schedule=every(1)) as monitor:
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        _update(model, optimizer, 3)
+        assert monitor.is_open
+    assert group(tmp_path / "run.zarr", "diagnostics")["step"].values.tolist() == [0, 1, 2]
+    assert not list((tmp_path / "elsewhere").iterdir())
