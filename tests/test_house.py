@@ -39,7 +39,7 @@ MODULES: Final = _modules()
 
 SHARED: Final = ("plastikit.errors", "plastikit.schema", "numpy")
 MEASURING: Final = (*SHARED, "torch", "jaxtyping")
-WRITING: Final = tuple(f"plastikit.record.{name}" for name in ("store", "table", "scalars", "provenance"))
+WRITING: Final = tuple(f"plastikit.record.{name}" for name in ("store", "table", "scalars", "values", "provenance"))
 # What gives runs to readers, as xarray has them.
 READING: Final = tuple(f"plastikit.record.{name}" for name in ("dataset", "joining", "opening", "variables"))
 REPORTING: Final = ("plastikit.analysis", "plastikit.figures", "plastikit.panels")

@@ -188,11 +188,11 @@ def _declare(
     for group in (DIAGNOSTICS, TRAINING, EVALUATION):
         store.table(group).declare("env_step", Column(dtype="float64", coordinate=True))
     for name in ("critic_loss", "actor_loss"):
-        store.table(TRAINING).declare(name, Column(attrs={"long_name": name.replace("_", " ")}))
+        store.table(TRAINING).declare(name, Column(dtype="float64", attrs={"long_name": name.replace("_", " ")}))
     evaluation = store.table(EVALUATION)
     evaluation.extend_axis(TASK, {TASK: np.array(tasks)})
     for name in ("success_rate", "episode_return"):
-        evaluation.declare(name, Column(dims=(TASK,), attrs=scalar_attrs(name)))
+        evaluation.declare(name, Column(dims=(TASK,), dtype="float64", attrs=scalar_attrs(name)))
 
 
 def _values(
