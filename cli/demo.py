@@ -43,8 +43,9 @@ def demo(
     from plastikit.record.dataset import open_runs
     from plastikit.sweep.execute import execute
     from plastikit.sweep.grid import plan
+    from plastikit.sweep.shapes import of_widths
 
-    runs = plan(common, tasks=_TASKS, widths=_WIDTHS, seeds=[0])
+    runs = plan(common, tasks=_TASKS, shapes=of_widths("multi_head", _WIDTHS), seeds=[0])
     console.say(f"{len(runs)} runs of multi-task SAC on Meta-World into {directory}", style="bold")
     with console.bars() as progress:
         outcome = execute(

@@ -19,6 +19,7 @@ COMMANDS: Final = (
     "demo",
     "train",
     "sweep",
+    "params",
     "probe",
     "probes",
     "explain",

@@ -10,10 +10,12 @@ if TYPE_CHECKING:
     from plastikit.train.config import TrainingConfig
 
 Json = Annotated[bool, typer.Option("--json", help="Answer in JSON, for another program to read.")]
-Architecture = Annotated[str, typer.Option(help="multi_head (a head per task) or plain (one head).")]
+Architecture = Annotated[
+    str, typer.Option(help="multi_head (a head per task), plain (one head), soft_modules, paco or moore.")
+]
 TaskSeed = Annotated[int, typer.Option(help="Which draw of tasks a count means; draws of one seed are nested.")]
 Steps = Annotated[int, typer.Option(help="Environment steps in each task.")]
-Depth = Annotated[int, typer.Option(help="Hidden layers of actor and critics.")]
+Depth = Annotated[int | None, typer.Option(help="Hidden layers of actor and critics; by default as published.")]
 WarmUp = Annotated[int, typer.Option(help="Steps of random actions before the first update.")]
 BatchSize = Annotated[int, typer.Option(help="Transitions of each task in an update's batch.")]
 EvaluateEvery = Annotated[int, typer.Option(help="Environment steps of each task between two evaluations.")]
@@ -29,26 +31,36 @@ def training_config(
     task_seed: int,
     seed: int = 0,
     steps: int,
-    actor: tuple[int, int],
-    critic: tuple[int, int],
+    actor: tuple[int | None, int | None],
+    critic: tuple[int | None, int | None],
     architecture: str,
     warm_up: int,
     batch_size: int,
     evaluate_every: int,
     episodes: int,
     threads: int | None = None,
+    workers: int | None = None,
 ) -> TrainingConfig:
-    """Settings of a run from what the command line says; ``actor`` and ``critic`` are (width, depth)."""
-    from plastikit.train.config import EvaluationConfig, NetworkConfig, SacConfig, TrainingConfig
+    """Settings of a run from what the command line says; ``actor`` and ``critic`` are (width, depth).
 
+    What it does not say is as published for the architecture.
+    """
+    from plastikit.train.config import EvaluationConfig, NetworkConfig, SacConfig, TrainingConfig
+    from plastikit.train.published import published_constants
+    from plastikit.train.tasks import resolve_tasks
+
+    task_count = len(resolve_tasks(tasks, task_seed))
     return TrainingConfig(
         tasks=tasks,
         task_seed=task_seed,
         seed=seed,
         env_steps_per_task=steps,
-        actor=NetworkConfig(architecture=architecture, width=actor[0], depth=actor[1]),
-        critic=NetworkConfig(architecture=architecture, width=critic[0], depth=critic[1]),
-        sac=SacConfig(warm_up_vector_steps=warm_up, batch_size_per_task=batch_size),
+        actor=NetworkConfig.published(architecture, task_count, width=actor[0], depth=actor[1]),
+        critic=NetworkConfig.published(architecture, task_count, width=critic[0], depth=critic[1]),
+        sac=SacConfig(
+            warm_up_vector_steps=warm_up, batch_size_per_task=batch_size, **published_constants(architecture)
+        ),
         evaluation=EvaluationConfig(interval_env_steps_per_task=evaluate_every, episodes_per_task=episodes),
         threads=threads,
+        workers=workers,
     )

@@ -17,8 +17,10 @@ def train(
     ] = "MT10",
     task_seed: options.TaskSeed = 0,
     seed: Annotated[int, typer.Option(help="Seed of weights, goals, exploration and batches.")] = 0,
-    width: Annotated[int, typer.Option(help="Units in each hidden layer of actor and critics.")] = 400,
-    depth: options.Depth = 3,
+    width: Annotated[
+        int | None, typer.Option(help="Units in each hidden layer of actor and critics; by default as published.")
+    ] = None,
+    depth: options.Depth = None,
     actor_width: Annotated[int | None, typer.Option(help="Width of the actor, where it differs.")] = None,
     actor_depth: Annotated[int | None, typer.Option(help="Depth of the actor, where it differs.")] = None,
     critic_width: Annotated[int | None, typer.Option(help="Width of the critics, where it differs.")] = None,
@@ -31,6 +33,9 @@ def train(
     episodes: options.Episodes = 50,
     record_every: options.RecordEvery = 100,
     threads: Annotated[int | None, typer.Option(help="Threads that torch computes with.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes that step the environments; one per core unless given.")
+    ] = None,
     store: Annotated[
         str | None, typer.Option("--out", help="The new run, path or URL; by default runs/TASKS_width-W_seed-S.zarr.")
     ] = None,
@@ -50,6 +55,7 @@ def train(
         evaluate_every=evaluate_every,
         episodes=episodes,
         threads=threads,
+        workers=workers,
     )
     place = store or f"runs/{tasks.replace(',', '+')}_width-{config.critic.width}_seed-{seed}.zarr"
 
@@ -86,5 +92,5 @@ def train(
     )
 
 
-def _or(own: int | None, common: int) -> int:
+def _or(own: int | None, common: int | None) -> int | None:
     return common if own is None else own

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -44,10 +47,10 @@ def export_netcdf(
     """
     chosen = select(run, groups=groups, variables=variables)
     with replaced(output, force=force) as fresh:
-        with h5netcdf.File(fresh, "w") as file:
+        with _interrupted_between_blocks() as pause, h5netcdf.File(fresh, "w") as file:
             file.attrs.update(_attributes(run.attrs))
             for name, dataset in chosen.items():
-                _write_group(file.create_group(name), dataset)
+                _write_group(file.create_group(name), dataset, pause)
         size = fresh.stat().st_size
     names = tuple(str(name) for dataset in chosen.values() for name in dataset.data_vars)
     rows = max(
@@ -56,16 +59,35 @@ def export_netcdf(
     return Export(path=output, files=(Written(path=output, rows=rows, columns=names, size=size),), left_out=())
 
 
-def _write_group(group: Any, dataset: xr.Dataset) -> None:
+@contextmanager
+def _interrupted_between_blocks() -> Iterator[Callable[[], None]]:
+    """Raise a Ctrl-C where what this yields is called: in the calls that HDF5 makes back it would be swallowed."""
+    came: list[int] = []
+
+    def pause() -> None:
+        if came:
+            raise KeyboardInterrupt
+
+    is_main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGINT, lambda number, _: came.append(number)) if is_main else None
+    try:
+        yield pause
+    finally:
+        if is_main:
+            signal.signal(signal.SIGINT, before)
+    pause()
+
+
+def _write_group(group: Any, dataset: xr.Dataset, pause: Callable[[], None]) -> None:
     group.dimensions = {str(dim): size for dim, size in dataset.sizes.items()}
     others = [str(name) for name in dataset.coords if name not in dataset.dims]
     # How xarray tells a coordinate from a variable.
     group.attrs.update(_attributes(dataset.attrs) | ({"coordinates": " ".join(others)} if others else {}))
     for name, variable in dataset.variables.items():
-        _write_variable(group, str(name), variable)
+        _write_variable(group, str(name), variable, pause)
 
 
-def _write_variable(group: Any, name: str, variable: xr.Variable) -> None:
+def _write_variable(group: Any, name: str, variable: xr.Variable, pause: Callable[[], None]) -> None:
     kind = variable.dtype.kind
     plain = h5py.string_dtype() if kind in "OUT" else np.dtype("int64" if kind == "M" else variable.dtype)
     row = max(1, int(np.prod(variable.shape[1:])))
@@ -75,6 +97,7 @@ def _write_variable(group: Any, name: str, variable: xr.Variable) -> None:
     target.attrs.update(_attributes(variable.attrs) | (_TIME if kind == "M" else {}))
     rows = max(1, _BLOCK_VALUES // row // chunk[0]) * chunk[0]
     for start in range(0, variable.shape[0], rows):
+        pause()
         block = variable[start : start + rows].values
         target[start : start + len(block)] = block.astype("datetime64[ns]").astype(np.int64) if kind == "M" else block
 

@@ -20,6 +20,7 @@ from plastikit.record.store import RunStore, mark
 from plastikit.schema import FAILED, FINISHED, INTERRUPTED, RUNNING
 from plastikit.sweep.grid import PlannedRun
 from plastikit.sweep.worker import work
+from plastikit.train.balance import cores
 from plastikit.train.loop import Progress, run_metadata
 from plastikit.train.tasks import require_metaworld
 from plastikit.watch.schedule import every
@@ -28,6 +29,8 @@ SET_ASIDE: Final = "set-aside"
 """Folder, inside the sweep's, to which the records of runs that are begun anew are moved."""
 
 _GRACE_SECONDS: Final = 20.0
+_MACHINE: Final = ("threads", "workers")
+"""Settings that follow from the machine, and change no number."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +105,6 @@ def execute(
     """
     require_metaworld()
     place = Path(directory)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     ledger = _Ledger(on_update)
     with _only_sweep_in(place):
         todo = [
@@ -111,10 +113,10 @@ def execute(
             if not _is_settled(run, place, ledger, probe_interval=probe_interval, retries_failed=retries_failed)
         ]
         if todo:
-            at_once = max(1, min(jobs or cores, len(todo)))
-            threads = max(1, cores // at_once)
+            at_once = max(1, min(jobs or cores(), len(todo)))
+            threads = max(1, cores() // at_once)
             waiting = [
-                replace(run, config=replace(run.config, threads=threads))
+                replace(run, config=replace(run.config, threads=threads, workers=threads))
                 for run in sorted(todo, key=lambda run: run.weight)
             ]
             _work_off(waiting, place, at_once, probe_interval, ledger)
@@ -231,7 +233,7 @@ def _set_aside(path: Path) -> None:
 
 def _check_settings(run: PlannedRun, path: Path, found: dict[str, Any], probe_interval: int) -> None:
     expected = json.loads(json.dumps(run_metadata(run.config, every(probe_interval))))
-    differing = [key for key in expected if key != "threads" and found.get(key) != expected[key]]
+    differing = [key for key in expected if key not in _MACHINE and found.get(key) != expected[key]]
     if differing:
         key = differing[0]
         raise ConfigurationError(

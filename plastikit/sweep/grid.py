@@ -1,4 +1,4 @@
-"""Which runs a sweep is made of: every task selection at every width with every seed."""
+"""Which runs a sweep is made of: every task selection with every shape of networks and every seed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from plastikit.errors import ConfigurationError
+from plastikit.sweep.shapes import Shapes
 from plastikit.train.config import TrainingConfig
+from plastikit.train.published import published_constants
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,45 +25,54 @@ class PlannedRun:
         return self.config.env_steps * per_step
 
 
-def plan(
-    common: TrainingConfig, *, tasks: Sequence[str], widths: Sequence[int], seeds: Sequence[int]
-) -> list[PlannedRun]:
+def plan(common: TrainingConfig, *, tasks: Sequence[str], shapes: Shapes, seeds: Sequence[int]) -> list[PlannedRun]:
     """Every combination, each once; what is not swept is as in ``common``.
 
     Args:
-        common: The settings that all runs share.
+        common: The settings that all runs share, but for what was published with an architecture of its own.
         tasks: Task selections: a benchmark, a count, or names joined by ``+``.
-        widths: Units in each hidden layer, of actor and critics alike.
+        shapes: The networks to train on a number of tasks.
         seeds: One run each.
 
     Raises:
         ConfigurationError: an axis without entries, or two combinations of the same name.
-        UnknownNameError: an unknown task.
+        UnknownNameError: an unknown task or architecture.
 
+    >>> from plastikit.sweep.shapes import of_widths
     >>> from plastikit.train.config import TrainingConfig
-    >>> [run.name for run in plan(TrainingConfig(), tasks=["reach-v3", "MT10"], widths=[64], seeds=[0, 1])]
+    >>> runs = plan(TrainingConfig(), tasks=["reach-v3", "MT10"], shapes=of_widths("plain", [64]), seeds=[0, 1])
+    >>> [run.name for run in runs]
     ['reach-v3_width-64_seed-0', 'reach-v3_width-64_seed-1', 'MT10_width-64_seed-0', 'MT10_width-64_seed-1']
     """
-    for axis, entries in (("tasks", tasks), ("width", widths), ("seeds", seeds)):
-        if not entries:
-            raise ConfigurationError(f"the sweep has no {axis}; give one at least")
-        if len(set(entries)) < len(entries):
-            raise ConfigurationError(f"the sweep's {axis} names something twice: {list(entries)}; name each once")
-    return [
-        PlannedRun(
-            name=f"{_named(selection, common.task_seed)}_width-{width}_seed-{seed}",
-            config=replace(
-                common,
-                tasks=selection.replace("+", ","),
-                seed=seed,
-                actor=replace(common.actor, width=width),
-                critic=replace(common.critic, width=width),
-            ),
-        )
-        for selection in tasks
-        for width in widths
-        for seed in seeds
-    ]
+    _hold_each_once("tasks", tasks)
+    _hold_each_once("seeds", seeds)
+    runs = []
+    for selection in tasks:
+        selected = replace(common, tasks=selection.replace("+", ","))
+        candidates = shapes(selected.task_count)
+        _hold_each_once("networks", [shape.label for shape in candidates])
+        runs += [
+            PlannedRun(
+                name=f"{_named(selection, common.task_seed)}_{shape.label}_seed-{seed}",
+                config=replace(
+                    selected,
+                    seed=seed,
+                    actor=shape.actor,
+                    critic=shape.critic,
+                    sac=replace(common.sac, **published_constants(shape.critic.architecture)),
+                ),
+            )
+            for shape in candidates
+            for seed in seeds
+        ]
+    return runs
+
+
+def _hold_each_once(axis: str, entries: Sequence[object]) -> None:
+    if not entries:
+        raise ConfigurationError(f"the sweep has no {axis}; give one at least")
+    if len(set(entries)) < len(entries):
+        raise ConfigurationError(f"the sweep's {axis} names something twice: {list(entries)}; name each once")
 
 
 def _named(selection: str, task_seed: int) -> str:

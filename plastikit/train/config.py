@@ -14,9 +14,8 @@ from functools import cached_property
 from typing import Any, Final
 
 from plastikit.errors import ConfigurationError, UnknownNameError
+from plastikit.train.published import ARCHITECTURES, EMBEDDING, PARTED, published_sizes
 from plastikit.train.tasks import resolve_tasks
-
-ARCHITECTURES: Final = ("multi_head", "plain")
 
 REWARD_VERSION: Final = "v2"
 HORIZON: Final = 500
@@ -28,19 +27,66 @@ class NetworkConfig:
     """The shape of the actor or of each critic."""
 
     architecture: str = "multi_head"
-    """``multi_head``: a shared trunk and one linear head per task; ``plain``: a shared trunk and one shared head."""
+    """``multi_head``: a shared trunk and one linear head per task; ``plain``: a shared trunk and one shared head;
+    ``soft_modules``, ``paco``, ``moore``: the published ones."""
 
     width: int = 400
-    """Units in each hidden layer."""
+    """Units in each hidden layer: of each module (Soft Modules), of each expert (MOORE)."""
 
     depth: int = 3
-    """Hidden layers in the trunk."""
+    """Hidden layers, the experts' last and linear one counted (MOORE); layers of modules (Soft Modules)."""
+
+    part_count: int | None = None
+    """Modules in each layer (Soft Modules), parameter sets (PaCo), experts (MOORE); None: as published."""
+
+    embedding_width: int | None = None
+    """Units of the embedding of observation and task (Soft Modules); None: as published."""
 
     def __post_init__(self) -> None:
         if self.architecture not in ARCHITECTURES:
             raise UnknownNameError.of("architecture", self.architecture, ARCHITECTURES)
         _at_least("width", self.width, 1, "units in each hidden layer")
         _at_least("depth", self.depth, 1, "hidden layers")
+        for name, architectures, unit in (
+            ("part_count", PARTED, "modules, parameter sets or experts"),
+            ("embedding_width", EMBEDDING, "units"),
+        ):
+            found = getattr(self, name)
+            if found is None:
+                continue
+            _at_least(name, found, 1, unit)
+            if self.architecture not in architectures:
+                raise ConfigurationError(
+                    f"{name} is {found}, and {self.architecture} has none; it is a setting of "
+                    f"{', '.join(architectures)}. Leave it out."
+                )
+
+    @classmethod
+    def published(
+        cls, architecture: str, task_count: int, *, width: int | None = None, depth: int | None = None
+    ) -> NetworkConfig:
+        """Give an architecture in the width and depth published for a number of tasks, but for what is given.
+
+        >>> NetworkConfig.published("soft_modules", 50)
+        NetworkConfig(architecture='soft_modules', width=256, depth=4, part_count=None, embedding_width=None)
+        """
+        if architecture not in ARCHITECTURES:
+            raise UnknownNameError.of("architecture", architecture, ARCHITECTURES)
+        sizes = published_sizes(architecture, task_count)
+        return cls(
+            architecture=architecture,
+            width=sizes.width if width is None else width,
+            depth=sizes.depth if depth is None else depth,
+        )
+
+    def completed(self, task_count: int) -> NetworkConfig:
+        """Give the same with nothing left open: what is None becomes as published for a number of tasks."""
+        sizes = published_sizes(self.architecture, task_count)
+        return dataclasses.replace(
+            self,
+            part_count=sizes.part_count if self.part_count is None else self.part_count,
+            embedding_width=sizes.embedding_width if self.embedding_width is None else self.embedding_width,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,12 +208,17 @@ class TrainingConfig:
     threads: int | None = None
     """Threads that torch computes with; None leaves its setting as it is."""
 
+    workers: int | None = None
+    """Processes that step the environments, never more than tasks; None is one per core, 1 steps in the run's own."""
+
     def __post_init__(self) -> None:
         _at_least("task_seed", self.task_seed, 0, "a seed")
         _at_least("seed", self.seed, 0, "a seed")
         _at_least("log_interval_vector_steps", self.log_interval_vector_steps, 1, "vector steps")
         if self.threads is not None:
             _at_least("threads", self.threads, 1, "threads")
+        if self.workers is not None:
+            _at_least("workers", self.workers, 1, "processes")
         _at_least("env_steps_per_task", self.env_steps_per_task, 1, "environment steps in each task")
         if self.env_steps_per_task <= self.sac.warm_up_vector_steps:
             raise ConfigurationError(
@@ -198,6 +249,9 @@ class TrainingConfig:
         stand in full under ``actor`` and ``critic``.
         """
         nested = dataclasses.asdict(self)
+        for name, network in (("actor", self.actor), ("critic", self.critic)):
+            shape = dataclasses.asdict(network.completed(self.task_count))
+            nested[name] = {key: value for key, value in shape.items() if value is not None}
         return {
             "task_count": self.task_count,
             "tasks": list(self.task_names),

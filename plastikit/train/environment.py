@@ -1,21 +1,15 @@
-"""One Meta-World task: its goals, drawn once per seed, and its environment, reset to one of them at a time."""
+"""One Meta-World task's environment, reset to one of its goals at a time."""
 
 from __future__ import annotations
 
-import pickle
-from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
-from plastikit.train.config import GOALS_PER_TASK, REWARD_VERSION
-from plastikit.train.randomness import numpy_generator
-
-if TYPE_CHECKING:
-    from metaworld.sawyer_xyz_env import SawyerXYZEnv
-    from metaworld.types import Task
+from plastikit.train.goals import goals
+from plastikit.train.simulator import simulator
 
 OBSERVATION_SIZE = 39
 ACTION_SIZE = 4
@@ -33,31 +27,20 @@ class TaskStep(NamedTuple):
     is_success: bool
 
 
-@lru_cache(maxsize=256)
-def goals(task: str, seed: int) -> tuple[Task, ...]:
-    """Draw the 50 goals of a task, the same for a task and seed whatever else is trained or was drawn before.
+class Environment(Protocol):
+    """What can be stepped beside others: an environment whose episodes are told apart by the number of their goal."""
 
-    Cost: 50 full resets, about 0.4 s; kept for the life of the process.
-    """
-    from metaworld.types import Task
+    def reset(self, goal: int) -> Float[FloatArray, "feature"]:
+        """Begin an episode with one of the goals, by its number."""
+        ...
 
-    environment = _build(task)
-    environment.np_random = numpy_generator(seed, "goals", task)
-    environment.seeded_rand_vec = True  # draw from the environment's own generator, not from NumPy's global one
-    # Meta-World's own benchmarks draw their goals through these; there is no public way.
-    environment._freeze_rand_vec = False  # noqa: SLF001
-    environment._set_task_called = True  # noqa: SLF001
-    drawn = []
-    for _ in range(GOALS_PER_TASK):
-        environment.reset()
-        goal = {
-            "rand_vec": environment._last_rand_vec,  # noqa: SLF001
-            "env_cls": type(environment),
-            "partially_observable": False,  # the goal is a part of the observation
-        }
-        drawn.append(Task(env_name=task, data=pickle.dumps(goal)))
-    environment.close()
-    return tuple(drawn)
+    def step(self, action: Float[NDArray[np.float32], "action"]) -> TaskStep:
+        """Take one action."""
+        ...
+
+    def close(self) -> None:
+        """Release what is held."""
+        ...
 
 
 class TaskEnvironment:
@@ -69,12 +52,7 @@ class TaskEnvironment:
     def __init__(self, task: str, seed: int) -> None:
         self.task = task
         self._goals = goals(task, seed)
-        self._environment = _build(task)
-
-    @property
-    def goal_count(self) -> int:
-        """How many goals an episode can have."""
-        return len(self._goals)
+        self._environment = simulator(task)
 
     def reset(self, goal: int) -> Float[FloatArray, "feature"]:
         """Begin an episode with one of the goals, by its number."""
@@ -90,9 +68,3 @@ class TaskEnvironment:
     def close(self) -> None:
         """Release the simulator."""
         self._environment.close()
-
-
-def _build(task: str) -> SawyerXYZEnv:
-    from metaworld.env_dict import ALL_V3_ENVIRONMENTS
-
-    return ALL_V3_ENVIRONMENTS[task](reward_function_version=REWARD_VERSION)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
-from plastikit.train.environment import OBSERVATION_SIZE, TaskEnvironment
+from plastikit.train.config import GOALS_PER_TASK
+from plastikit.train.workers import Simulators
 
 FloatArray = NDArray[np.float32]
 Act = Callable[[Float[FloatArray, "task feature"]], Float[FloatArray, "task action"]]
@@ -35,52 +36,54 @@ class Evaluation:
 
 
 class Evaluator:
-    """Environments for evaluation alone, so that judging a policy leaves training as it was.
+    """Judges in environments that serve for nothing else, so that judging a policy leaves training as it was.
 
     Episode i of every evaluation has the task's goal i, counted around: 50 episodes meet each goal once. Nothing is
     drawn, so the same policy always gets the same answer.
     """
 
-    def __init__(self, tasks: Sequence[str], seed: int, episodes: int) -> None:
-        self.tasks = tuple(tasks)
+    def __init__(self, simulators: Simulators, episodes: int) -> None:
+        self.tasks = simulators.tasks
         self.episodes = episodes
-        self._environments = [TaskEnvironment(task, seed) for task in self.tasks]
+        self._simulators = simulators
 
     def evaluate(self, act: Act, *, env_step: int) -> Evaluation:
         """Play every task's episodes side by side, one call of ``act`` for all tasks at each step."""
+        board, rows = self._simulators.board, self._simulators.evaluation
         count = len(self.tasks)
         successes = np.zeros(count, dtype=np.int64)
         returns = np.zeros(count)
         begun = np.ones(count, dtype=np.int64)
-        observation = np.empty((count, OBSERVATION_SIZE), dtype=np.float32)
-        for task, environment in enumerate(self._environments):
-            observation[task] = environment.reset(0)
-        playing = list(range(count))
-        while playing:
-            actions = act(observation)
-            for task in tuple(playing):
-                environment = self._environments[task]
-                outcome = environment.step(actions[task])
-                returns[task] += outcome.reward
-                observation[task] = outcome.observation
-                if not (outcome.is_success or outcome.is_terminated or outcome.is_truncated):
-                    continue
-                successes[task] += outcome.is_success
-                if begun[task] == self.episodes:
-                    playing.remove(task)
-                    continue
-                observation[task] = environment.reset(int(begun[task]) % environment.goal_count)
-                begun[task] += 1
+        is_playing = np.ones(count, dtype=np.bool_)
+        board.is_asked[:] = False
+        board.is_asked[rows] = True
+        board.goal[rows] = 0
+        self._simulators.begin()
+        board.goal[rows] = self._goal_after(begun)
+        observation = board.observation[rows].copy()
+        while is_playing.any():
+            board.is_asked[rows] = is_playing
+            board.action[rows] = act(observation)
+            self._simulators.step()
+            returns[is_playing] += board.reward[rows][is_playing]
+            observation[is_playing] = board.next_observation[rows][is_playing]
+            is_success = board.is_success[rows] & is_playing
+            is_ended = is_success | ((board.is_terminated[rows] | board.is_truncated[rows]) & is_playing)
+            successes += is_success
+            is_playing &= ~(is_ended & (begun == self.episodes))
+            is_begun = is_ended & is_playing
+            observation[is_begun] = board.observation[rows][is_begun]
+            begun += is_begun
+            board.goal[rows] = self._goal_after(begun)
         return Evaluation(
             env_step=env_step,
             success_rate=self._by_task(successes / self.episodes),
             episode_return=self._by_task(returns / self.episodes),
         )
 
-    def close(self) -> None:
-        """Release the simulators."""
-        for environment in self._environments:
-            environment.close()
+    def _goal_after(self, begun: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The goal of each task's next episode; -1 where there is none."""
+        return np.where(begun < self.episodes, begun % GOALS_PER_TASK, -1)
 
     def _by_task(self, values: NDArray[np.float64]) -> dict[str, float]:
         return {task: float(value) for task, value in zip(self.tasks, values, strict=True)}

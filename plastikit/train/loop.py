@@ -23,7 +23,7 @@ from plastikit.train.randomness import numpy_generator
 from plastikit.train.replay import Replay
 from plastikit.train.sac import SoftActorCritic
 from plastikit.train.tasks import require_metaworld
-from plastikit.train.workers import TaskEnvironments
+from plastikit.train.workers import Simulators, TaskEnvironments
 
 if TYPE_CHECKING:
     from plastikit.watch.look import Probes
@@ -93,6 +93,7 @@ def train(
 
     Raises:
         MissingExtraError: Meta-World is not installed.
+        SimulatorError: a process that steps environments ended; the error holds its traceback.
         DivergedError: a loss was not finite; the record is kept and marked failed.
     """
     require_metaworld()
@@ -110,8 +111,9 @@ class _Run:
         self.agent = agent
         self.monitor = monitor
         self.started = time.perf_counter()
-        self.environments = TaskEnvironments(config.task_names, config.seed)
-        self.evaluator = Evaluator(config.task_names, config.seed, config.evaluation.episodes_per_task)
+        self.simulators = Simulators(config.task_names, config.seed, config.workers)
+        self.environments = TaskEnvironments(self.simulators, config.seed)
+        self.evaluator = Evaluator(self.simulators, config.evaluation.episodes_per_task)
         self.replay = Replay(
             task_count=config.task_count,
             observation_size=OBSERVATION_SIZE,
@@ -157,8 +159,7 @@ class _Run:
         )
 
     def close(self) -> None:
-        self.environments.close()
-        self.evaluator.close()
+        self.simulators.close()
 
     def _wander(self) -> Float[FloatArray, "task action"]:
         return self.warm_up.uniform(-1.0, 1.0, (self.config.task_count, ACTION_SIZE)).astype(np.float32)

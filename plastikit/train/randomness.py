@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import zlib
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:
+    import torch
 
 
 def seed_sequence(seed: int, *names: str) -> np.random.SeedSequence:
@@ -23,6 +26,9 @@ def numpy_generator(seed: int, *names: str) -> np.random.Generator:
 
 def torch_generator(seed: int, *names: str, device: torch.device | None = None) -> torch.Generator:
     """Give a torch generator on the stream of ``names``; torch's global state is neither read nor changed."""
+    # Processes that only step environments do without torch.
+    import torch
+
     state = int(seed_sequence(seed, *names).generate_state(1, np.uint64)[0])
     generator = torch.Generator(device=device or torch.device("cpu"))
     generator.manual_seed(state >> 1)

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from plastikit.train.config import TrainingConfig
-from plastikit.train.networks.architectures import TaskNetwork, build_network
+from plastikit.train.networks.architectures import build_network
+from plastikit.train.networks.blueprint import TaskNetwork
 from plastikit.train.policy import sample_action, typical_action
 from plastikit.train.randomness import torch_generator
 from plastikit.train.replay import Batch

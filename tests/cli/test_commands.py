@@ -34,8 +34,8 @@ def test_train_records_a_run(tmp_path: Path) -> None:
     store = tmp_path / "run.zarr"
     widths = ["--width", 8, "--critic-width", 16, "--actor-width", 4]
     depths = ["--depth", 2, "--actor-depth", 1, "--critic-depth", 3]
-    rest = ["--record-every", 20, "--evaluate-every", 60, "--threads", 1, "--task-seed", 3, "--seed", 2, "--json"]
-    answer = _call("train", *TINY, *widths, *depths, *rest, "--out", store)
+    rest = ["--record-every", 20, "--evaluate-every", 60, "--threads", 1, "--task-seed", 3, "--seed", 2]
+    answer = _call("train", *TINY, *widths, *depths, *rest, "--workers", 1, "--json", "--out", store)
     assert answer.exit_code == 0, answer.output
     assert json.loads(answer.stdout)["success_rate"].keys() == {"reach-v3"}
     run = open_run(store)
@@ -46,7 +46,7 @@ def test_train_records_a_run(tmp_path: Path) -> None:
     assert units["critic_1.trunk.hidden_3"] == 16
     assert run["evaluation"]["env_step"].values.tolist() == [60, 120]
     configuration = run.attrs["configuration"]
-    assert (configuration["threads"], configuration["task_seed"], configuration["seed"]) == (1, 3, 2)
+    assert [configuration[name] for name in ("threads", "workers", "task_seed", "seed")] == [1, 1, 3, 2]
 
     again = _call("train", *TINY, "--out", store)
     assert again.exit_code == 1
@@ -59,6 +59,28 @@ def test_sweep_runs_a_grid(tmp_path: Path) -> None:
     assert answer.exit_code == 0, answer.output
     assert json.loads(answer.stdout)["finished"] == ["reach-v3_width-16_seed-0", "reach-v3_width-8_seed-0"]
     assert sorted(open_runs(tmp_path)["width"].values) == [8, 16]
+
+
+def test_sweep_sets_actor_against_critic(tmp_path: Path) -> None:
+    """Each width of the actor meets each of the critics; what is not given is the common width."""
+    widths = ["--actor-width", "4,8", "--width", "16"]
+    answer = _call("sweep", *TINY, *widths, "--record-every", 40, "--out", tmp_path, "--json")
+    assert answer.exit_code == 0, answer.output
+    names = ["reach-v3_actor-4_critic-16_seed-0", "reach-v3_actor-8_critic-16_seed-0"]
+    assert json.loads(answer.stdout)["finished"] == names
+    actor = open_run(tmp_path / f"{names[0]}.zarr").attrs["configuration"]["actor"]
+    assert actor == {"architecture": "multi_head", "width": 4, "depth": 3}
+
+
+def test_sweep_matches_parameters(tmp_path: Path) -> None:
+    """An architecture is trained as published, with the constants published for it, beside a simple one as large."""
+    answer = _call("sweep", *TINY, "--match", "soft_modules", "--record-every", 40, "--out", tmp_path, "--json")
+    assert answer.exit_code == 0, answer.output
+    names = ["reach-v3_multi_head-as-soft_modules_seed-0", "reach-v3_soft_modules_seed-0"]
+    assert json.loads(answer.stdout)["finished"] == names
+    simple, published = (open_run(tmp_path / f"{name}.zarr").attrs["configuration"] for name in names)
+    assert published["actor"]["part_count"] == 2
+    assert [settings["sac"]["has_task_weights"] for settings in (simple, published)] == [False, True]
 
 
 def test_scaling_gives_cells_and_slopes(sweep: Path) -> None:
@@ -113,6 +135,10 @@ def test_report_is_one_file(sweep: Path, tmp_path: Path) -> None:
         (["train", "--actor-depth", "0"], "depth is 0"),
         (["train", "--architecture", "resnet"], "unknown architecture 'resnet'"),
         (["sweep", "--width", "64,wide"], "--width has 'wide'"),
+        (["sweep", "--actor-width", "4;8"], "--actor-width has '4;8'"),
+        (["sweep", "--match", "paco", "--width", "8"], "--match finds the widths, and --width says them"),
+        (["sweep", "--match", "taco", "--tasks", "3"], "unknown architecture 'taco'"),
+        (["sweep", "--match", "paco", "--architecture", "moore"], "give multi_head or plain"),
         (["sweep", "--seeds", "0"], "--seeds is 0"),
         (["sweep", "--jobs", "0"], "--jobs is 0"),
         (["sweep", "--tasks", ""], "names none"),

@@ -18,6 +18,7 @@ from plastikit.errors import ConfigurationError
 from plastikit.record.dataset import open_run, open_runs, read_attributes
 from plastikit.sweep.execute import SET_ASIDE, Update, execute
 from plastikit.sweep.grid import PlannedRun, plan
+from plastikit.sweep.shapes import of_widths
 from plastikit.train.config import EvaluationConfig, SacConfig, TrainingConfig
 
 
@@ -32,7 +33,7 @@ def _config(steps: int = 150, learning_rate: float = 3e-4) -> TrainingConfig:
 
 
 def _runs(config: TrainingConfig, *widths: int) -> list[PlannedRun]:
-    return plan(config, tasks=["reach-v3"], widths=widths, seeds=[0])
+    return plan(config, tasks=["reach-v3"], shapes=of_widths("multi_head", widths), seeds=[0])
 
 
 def test_a_sweep_runs_records_and_is_not_repeated(tmp_path: Path) -> None:
@@ -47,8 +48,9 @@ def test_a_sweep_runs_records_and_is_not_repeated(tmp_path: Path) -> None:
     assert sorted(joined["width"].values) == [8, 16]
     assert joined["diagnostics"]["step"].values.tolist() == [0, 20, 40, 60, 80]
     cores = len(os.sched_getaffinity(0))
-    threads = [read_attributes(tmp_path / f"{run.name}.zarr")["configuration"]["threads"] for run in runs]
-    assert sum(threads) <= max(cores, len(runs)), "no more threads than cores"
+    for name in ("threads", "workers"):
+        taken = [read_attributes(tmp_path / f"{run.name}.zarr")["configuration"][name] for run in runs]
+        assert sum(taken) <= max(cores, len(runs)), f"no more {name} than cores"
 
     written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("zarr.json")}
     again: list[Update] = []

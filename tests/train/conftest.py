@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,15 @@ import pytest
 from plastikit.train.config import EvaluationConfig, NetworkConfig, SacConfig, TrainingConfig
 
 ConfigMaker = Callable[..., TrainingConfig]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Keep the goals that the tests draw out of the user's cache."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PLASTIKIT_CACHE", str(folder))
+        yield folder
 
 
 @pytest.fixture
@@ -27,6 +37,7 @@ def tiny() -> ConfigMaker:
             "evaluation": EvaluationConfig(interval_env_steps_per_task=1_000, episodes_per_task=1),
             "log_interval_vector_steps": 20,
             "threads": 1,
+            "workers": 1,
         }
         return TrainingConfig(**(settings | changes))
 

@@ -81,6 +81,7 @@ def test_to_dict_is_json_with_the_comparable_settings_on_top() -> None:
         (lambda: EvaluationConfig(episodes_per_task=0), ["episodes_per_task is 0"]),
         (lambda: TrainingConfig(seed=-1), ["seed is -1"]),
         (lambda: TrainingConfig(threads=0), ["threads is 0"]),
+        (lambda: TrainingConfig(workers=0), ["workers is 0"]),
         (lambda: TrainingConfig(env_steps_per_task=4_000), ["env_steps_per_task is 4000", "warm-up"]),
     ],
 )

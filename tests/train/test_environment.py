@@ -1,11 +1,11 @@
-"""One Meta-World task: its goals and its environment."""
+"""One Meta-World task's environment."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from plastikit.train.environment import ACTION_SIZE, OBSERVATION_SIZE, TaskEnvironment, goals
+from plastikit.train.environment import ACTION_SIZE, OBSERVATION_SIZE, TaskEnvironment
 
 ACTIONS = np.random.default_rng(0).uniform(-1.0, 1.0, (20, ACTION_SIZE)).astype(np.float32)
 
@@ -24,18 +24,6 @@ def play(environment: TaskEnvironment, goal: int) -> tuple[np.ndarray, list[floa
         observations.append(outcome.observation)
         rewards.append(outcome.reward)
     return np.stack(observations), rewards
-
-
-def test_goals_are_fifty_and_depend_on_task_and_seed_alone() -> None:
-    """The goals of a task and seed are the same whenever they are drawn, and NumPy's global state is left alone."""
-    before = np.random.get_state(legacy=False)
-    first = goals("reach-v3", 7)
-    after = np.random.get_state(legacy=False)
-    assert len({goal.data for goal in first}) == 50
-    goals.cache_clear()
-    assert goals("reach-v3", 7) == first
-    assert goals("reach-v3", 8) != first
-    assert np.array_equal(before["state"]["key"], after["state"]["key"])
 
 
 def test_a_goal_and_actions_decide_an_episode(reach: TaskEnvironment) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from metaworld.policies import ENV_POLICY_MAP
 
 from plastikit.train.environment import TaskEnvironment
 from plastikit.train.evaluate import Evaluation, Evaluator
+from plastikit.train.workers import Simulators
 
 TASKS = ("reach-v3", "drawer-close-v3")
 
@@ -18,9 +20,8 @@ TASKS = ("reach-v3", "drawer-close-v3")
 @pytest.fixture(scope="module")
 def evaluator() -> Iterator[Evaluator]:
     """Two tasks, three episodes each."""
-    made = Evaluator(TASKS, seed=0, episodes=3)
-    yield made
-    made.close()
+    with closing(Simulators(TASKS, seed=0)) as simulators:
+        yield Evaluator(simulators, episodes=3)
 
 
 def scripted(tasks: tuple[str, ...]) -> Callable[[np.ndarray], np.ndarray]:
@@ -67,6 +68,13 @@ def test_the_same_policy_gets_the_same_answer_and_no_random_state_moves(evaluato
     assert torch.equal(torch.get_rng_state(), torch_before)
     now = np.random.get_state(legacy=False)["state"]["key"]
     assert np.array_equal(now, numpy_before)
+
+
+def test_processes_that_step_change_no_number(evaluator: Evaluator) -> None:
+    """Two processes give what one gives, bit for bit."""
+    with closing(Simulators(TASKS, seed=0, workers=2)) as simulators:
+        apart = Evaluator(simulators, episodes=3).evaluate(scripted(TASKS), env_step=0)
+    assert apart == evaluator.evaluate(scripted(TASKS), env_step=0)
 
 
 def test_a_policy_that_stands_still_fails_at_the_horizon(evaluator: Evaluator) -> None:

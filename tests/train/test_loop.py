@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import torch
 import xarray
 
 import plastikit.train.loop
-from plastikit.errors import DivergedError, StoreExistsError
+from plastikit.errors import DivergedError, SimulatorError, StoreExistsError
 from plastikit.train.config import EvaluationConfig, SacConfig, TrainingConfig
 from plastikit.train.loop import Progress, train
 from plastikit.train.sac import SoftActorCritic
@@ -20,6 +22,7 @@ from plastikit.watch.schedule import every
 ConfigMaker = Callable[..., TrainingConfig]
 
 PAIR = "reach-v3,drawer-close-v3"
+PROCESSES = Path("/proc")
 
 
 @pytest.fixture
@@ -74,6 +77,32 @@ def test_evaluating_more_often_does_not_change_training(tiny: ConfigMaker, agent
     often = train(tiny(evaluation=EvaluationConfig(interval_env_steps_per_task=20, episodes_per_task=1)))
     assert_same(agents[0], agents[1])
     assert [evaluation.env_step for evaluation in often.evaluations] == [40, 60]
+
+
+def test_processes_that_step_change_no_number(tiny: ConfigMaker, agents: list[SoftActorCritic]) -> None:
+    """Two processes beside the run's end it with the same numbers as none."""
+    alone, apart = train(tiny(tasks=PAIR)), train(tiny(tasks=PAIR, workers=2))
+    assert_same(agents[0], agents[1])
+    assert alone.evaluations == apart.evaluations
+
+
+def test_a_run_whose_process_ends_is_marked_failed(tiny: ConfigMaker, tmp_path: Path) -> None:
+    """A process that steps environments and is killed ends the run, which says so and keeps its record."""
+
+    def kill(progress: Progress) -> None:
+        if progress.env_steps == 80:
+            children = [
+                int(child) for path in PROCESSES.glob("self/task/*/children") for child in path.read_text().split()
+            ]
+            stepping = [child for child in children if b"serving" in (PROCESSES / f"{child}/cmdline").read_bytes()]
+            os.kill(stepping[0], signal.SIGKILL)
+
+    with pytest.raises(SimulatorError, match="SIGKILL"):
+        train(tiny(tasks=PAIR, workers=2), store=tmp_path / "run.zarr", schedule=every(1), on_progress=kill)
+    run = xarray.open_datatree(tmp_path / "run.zarr", engine="zarr")
+    assert run.attrs["state"] == "failed"
+    assert "the process that steps" in run.attrs["error"]
+    assert run["diagnostics"].sizes["step"] >= 10
 
 
 def test_torchs_global_settings_are_left_as_they_were(tiny: ConfigMaker) -> None:

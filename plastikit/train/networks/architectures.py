@@ -1,4 +1,4 @@
-"""The architectures by name: each maps features of every task to outputs of every task, ``[task, sample, ...]``."""
+"""The architectures by name, and how many numbers each of them learns."""
 
 from __future__ import annotations
 
@@ -6,100 +6,21 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 import torch
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 
 from plastikit.train.config import NetworkConfig
-from plastikit.train.networks.trunk import linear_layer, trunk
+from plastikit.train.networks.blueprint import Blueprint, TaskNetwork
+from plastikit.train.networks.moore import MooreNetwork
+from plastikit.train.networks.paco import PacoNetwork
+from plastikit.train.networks.shared_trunk import MultiHeadNetwork, PlainNetwork
+from plastikit.train.networks.soft_modules import SoftModulesNetwork
 
-
-class TaskNetwork(nn.Module):
-    """What all architectures share: the task's one-hot is joined to the features here, and stored nowhere else."""
-
-    one_hot: Tensor
-
-    def __init__(self, task_count: int) -> None:
-        super().__init__()
-        self.task_count = task_count
-        self.register_buffer("one_hot", torch.eye(task_count).unsqueeze(1), persistent=False)
-
-    def join_task(self, features: Float[Tensor, "task sample feature"]) -> Float[Tensor, "row input"]:
-        """Put the one-hot last and lay the tasks' samples one after the other, as linear layers take them."""
-        one_hot = self.one_hot.expand(-1, features.shape[1], -1)
-        return torch.cat((features, one_hot), dim=-1).flatten(0, 1)
-
-
-class PlainNetwork(TaskNetwork):
-    """A shared trunk and one shared linear head: the tasks differ by their one-hot alone."""
-
-    def __init__(
-        self,
-        *,
-        task_count: int,
-        feature_size: int,
-        output_size: int,
-        width: int,
-        depth: int,
-        output_range: float,
-        generator: torch.Generator,
-    ) -> None:
-        super().__init__(task_count)
-        self.trunk = trunk(feature_size + task_count, width, depth, generator)
-        self.head = linear_layer(width, output_size)
-        nn.init.uniform_(self.head.weight, -output_range, output_range, generator=generator)
-        nn.init.uniform_(self.head.bias, -output_range, output_range, generator=generator)
-
-    def forward(self, features: Float[Tensor, "task sample feature"]) -> Float[Tensor, "task sample output"]:
-        """Give the outputs of every sample."""
-        outputs: Tensor = self.head(self.trunk(self.join_task(features)))
-        return outputs.view(self.task_count, -1, outputs.shape[-1])
-
-
-class Heads(nn.Module):
-    """One linear head per task, all in one batched product."""
-
-    def __init__(
-        self, task_count: int, input_size: int, output_size: int, output_range: float, generator: torch.Generator
-    ) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(task_count, input_size, output_size))
-        self.bias = nn.Parameter(torch.empty(task_count, 1, output_size))
-        nn.init.uniform_(self.weight, -output_range, output_range, generator=generator)
-        nn.init.uniform_(self.bias, -output_range, output_range, generator=generator)
-
-    def forward(self, hidden: Float[Tensor, "task sample unit"]) -> Float[Tensor, "task sample output"]:
-        """Give each task's samples to its own head."""
-        return torch.baddbmm(self.bias, hidden, self.weight)
-
-
-class MultiHeadNetwork(TaskNetwork):
-    """A shared trunk, which sees the one-hot too, and one linear head per task: the paper's baseline."""
-
-    def __init__(
-        self,
-        *,
-        task_count: int,
-        feature_size: int,
-        output_size: int,
-        width: int,
-        depth: int,
-        output_range: float,
-        generator: torch.Generator,
-    ) -> None:
-        super().__init__(task_count)
-        self.trunk = trunk(feature_size + task_count, width, depth, generator)
-        self.heads = Heads(task_count, width, output_size, output_range, generator)
-
-    def forward(self, features: Float[Tensor, "task sample feature"]) -> Float[Tensor, "task sample output"]:
-        """Give the outputs of every sample."""
-        hidden: Tensor = self.trunk(self.join_task(features))
-        outputs: Tensor = self.heads(hidden.view(self.task_count, -1, hidden.shape[-1]))
-        return outputs
-
-
-NETWORKS: Final[Mapping[str, Callable[..., TaskNetwork]]] = {
+NETWORKS: Final[Mapping[str, Callable[[Blueprint], TaskNetwork]]] = {
     "multi_head": MultiHeadNetwork,
     "plain": PlainNetwork,
+    "soft_modules": SoftModulesNetwork,
+    "paco": PacoNetwork,
+    "moore": MooreNetwork,
 }
 
 
@@ -110,17 +31,18 @@ def build_network(
     feature_size: int,
     output_size: int,
     output_range: float,
-    generator: torch.Generator,
+    generator: torch.Generator | None,
 ) -> TaskNetwork:
     """Build the architecture that ``config`` names, with its first weights drawn from ``generator``."""
     return NETWORKS[config.architecture](
-        task_count=task_count,
-        feature_size=feature_size,
-        output_size=output_size,
-        width=config.width,
-        depth=config.depth,
-        output_range=output_range,
-        generator=generator,
+        Blueprint(
+            config=config.completed(task_count),
+            task_count=task_count,
+            feature_size=feature_size,
+            output_size=output_size,
+            output_range=output_range,
+            generator=generator,
+        )
     )
 
 

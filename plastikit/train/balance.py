@@ -1,0 +1,107 @@
+"""Which process steps which tasks: shares that take about equally long, from what a step of each task costs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Final
+
+STEP_COSTS: Final = {
+    "assembly-v3": 375.0,
+    "basketball-v3": 312.0,
+    "bin-picking-v3": 326.0,
+    "box-close-v3": 357.0,
+    "button-press-topdown-v3": 247.0,
+    "button-press-topdown-wall-v3": 238.0,
+    "button-press-v3": 227.0,
+    "button-press-wall-v3": 229.0,
+    "coffee-button-v3": 277.0,
+    "coffee-pull-v3": 796.0,
+    "coffee-push-v3": 779.0,
+    "dial-turn-v3": 324.0,
+    "disassemble-v3": 378.0,
+    "door-close-v3": 432.0,
+    "door-lock-v3": 269.0,
+    "door-open-v3": 400.0,
+    "door-unlock-v3": 265.0,
+    "hand-insert-v3": 585.0,
+    "drawer-close-v3": 304.0,
+    "drawer-open-v3": 253.0,
+    "faucet-open-v3": 256.0,
+    "faucet-close-v3": 253.0,
+    "hammer-v3": 370.0,
+    "handle-press-side-v3": 268.0,
+    "handle-press-v3": 240.0,
+    "handle-pull-side-v3": 272.0,
+    "handle-pull-v3": 270.0,
+    "lever-pull-v3": 460.0,
+    "pick-place-wall-v3": 722.0,
+    "pick-out-of-hole-v3": 362.0,
+    "pick-place-v3": 698.0,
+    "plate-slide-v3": 430.0,
+    "plate-slide-side-v3": 377.0,
+    "plate-slide-back-v3": 367.0,
+    "plate-slide-back-side-v3": 358.0,
+    "peg-insert-side-v3": 450.0,
+    "peg-unplug-side-v3": 364.0,
+    "soccer-v3": 699.0,
+    "stick-push-v3": 794.0,
+    "stick-pull-v3": 792.0,
+    "push-v3": 736.0,
+    "push-wall-v3": 730.0,
+    "push-back-v3": 715.0,
+    "reach-v3": 412.0,
+    "reach-wall-v3": 368.0,
+    "shelf-place-v3": 686.0,
+    "sweep-into-v3": 727.0,
+    "sweep-v3": 585.0,
+    "window-open-v3": 301.0,
+    "window-close-v3": 274.0,
+}
+"""Microseconds of processor time that a step with random actions took, on one machine, all tasks in turn.
+
+Only their proportions count.
+"""
+
+
+def step_costs(tasks: Sequence[str]) -> list[float]:
+    """What a step of each task costs, in proportion."""
+    usual = sum(STEP_COSTS.values()) / len(STEP_COSTS)
+    return [STEP_COSTS.get(task, usual) for task in tasks]
+
+
+def shares(costs: Sequence[float], count: int) -> list[list[int]]:
+    """Divide the positions of ``costs`` into ``count`` shares with sums as equal as few exchanges make them.
+
+    >>> shares([5.0, 1.0, 1.0, 4.0, 1.0], 2)
+    [[0, 2], [1, 3, 4]]
+    """
+    parts: list[list[int]] = [[] for _ in range(count)]
+    for position in sorted(range(len(costs)), key=lambda position: -costs[position]):
+        min(parts, key=lambda part: (_sum(costs, part), len(part))).append(position)
+    while _exchange(costs, parts):
+        pass
+    return [sorted(part) for part in parts]
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _exchange(costs: Sequence[float], parts: list[list[int]]) -> bool:
+    """Let the largest share and another exchange a position each, where that makes the larger of them smaller."""
+    largest = max(parts, key=lambda part: _sum(costs, part))
+    for other in parts:
+        gap = _sum(costs, largest) - _sum(costs, other)
+        moves = [(costs[mine] - costs[theirs], mine, theirs) for mine in largest for theirs in other]
+        better = [move for move in moves if 1e-9 * gap < move[0] < gap * (1.0 - 1e-9)]
+        if better:
+            _, mine, theirs = min(better, key=lambda move: abs(move[0] - gap / 2.0))
+            largest[largest.index(mine)], other[other.index(theirs)] = theirs, mine
+            return True
+    return False
+
+
+def _sum(costs: Sequence[float], part: Sequence[int]) -> float:
+    return sum(costs[position] for position in part)
