@@ -19,7 +19,7 @@ from plastikit.watch.capture import NetworkWatch
 from plastikit.watch.layers import AUTO, Layers, find_layers
 from plastikit.watch.ledger import Ledger
 from plastikit.watch.look import Probes, call, fixed, look, resolve_probes
-from plastikit.watch.packing import Packed, Readings, merge, pack
+from plastikit.watch.packing import Packings, Readings, merge, pack
 from plastikit.watch.probe import Capture, Needs, Probe, Reading, Tier
 from plastikit.watch.recorder import Recorder
 from plastikit.watch.registry import is_of_features
@@ -84,12 +84,12 @@ def measure_checkpoints(
     try:
         recorder = Recorder(run, [_Recorded(probe) for probe in chosen], [watch], Ledger(len(chosen)))
         initial: dict[str, Tensor] = {}
-        packed: Packed | None = None
+        packings: Packings = {}
         for done, checkpoint in enumerate(checkpoints, start=1):
             load_into(model, checkpoint.path, key)
             initial = initial or watch.snapshot()
             readings, problems = _read(watch, inputs, chosen, initial)
-            packed = pack(readings, None if packed is None else packed.packing)
+            packed = pack(readings, packings)
             if packed is not None:
                 recorder.write(checkpoint.step, packed, None, {})
             run.event("checkpoint", checkpoint.path.name, checkpoint.step)

@@ -15,7 +15,7 @@ from plastikit.watch.agenda import Due
 from plastikit.watch.capture import OF_LAYERS
 from plastikit.watch.clock import Clock
 from plastikit.watch.ledger import PROBE_SECONDS, Ledger, labels_of
-from plastikit.watch.packing import Measured, Numbers, Packing, Readings, merge, pack
+from plastikit.watch.packing import Measured, Numbers, Packings, Readings, merge, pack
 from plastikit.watch.probe import Probe
 from plastikit.watch.recorder import Recorder
 from plastikit.watch.together import Alone, Elsewhere
@@ -67,7 +67,7 @@ class Journal:
         """Whether what a probe or a callback raises ends the training."""
         self._warned: set[str] = set()
         self._rows: dict[int, _Row] = {}
-        self._last: Packing | None = None
+        self._packings: Packings = {}
 
     def expect(self, clock: Clock, due: Due) -> None:
         """A record that waits for this network, and what it is to hold."""
@@ -142,11 +142,10 @@ class Journal:
     def _hand_over(self, step: int, row: _Row) -> Record | None:
         """Bring a row to the store; what callbacks are told of it, if there are any."""
         start = perf_counter()
-        packed = pack(row.readings, self._last)
+        packed = pack(row.readings, self._packings)
         seconds = None if row.seconds is None else self._ledger.close_record(row.seconds)
         if packed is None:
             return None
-        self._last = packed.packing
         self._recorder.write(step, packed, seconds, row.stamps)
         self._ledger.charge_store(start)
         if not self.callbacks:

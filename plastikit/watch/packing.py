@@ -70,6 +70,10 @@ class Packing:
         return fetched[0] if len(fetched) == 1 else np.concatenate(fetched)
 
 
+Packings = dict[Labels, Packing]
+"""How records were packed, by what they hold: cheap ones and whole ones take turns."""
+
+
 @dataclass(frozen=True, eq=False)
 class Packed:
     """The values of one record on the host."""
@@ -100,20 +104,21 @@ def merge(into: Readings, reading: Reading) -> None:
 
 
 @torch.no_grad()
-def pack(readings: Mapping[str, Mapping[str, Tensor]], last: Packing | None = None) -> Packed | None:
-    """The readings on the host, packed as the ``last`` were where they are alike; None where there are none."""
+def pack(readings: Mapping[str, Mapping[str, Tensor]], known: Packings) -> Packed | None:
+    """The readings on the host, packed as those before that were alike; None where there are none."""
     labels, values = _listed(readings)
-    if last is not None and last.labels == labels:
+    before = known.get(labels)
+    if before is not None:
         try:
-            numbers = last.gather(values)
+            numbers = before.gather(values)
         except RuntimeError:
             # They lie on other devices than before; if it was something else, it is raised again below.
             numbers = None
         if numbers is not None:
-            return Packed(last, numbers)
+            return Packed(before, numbers)
     if not values:
         return None
-    packing = _packing(labels, values)
+    packing = known[labels] = _packing(labels, values)
     numbers = packing.gather(values)
     assert numbers is not None  # noqa: S101  it was made for these values
     return Packed(packing, numbers)
@@ -121,7 +126,7 @@ def pack(readings: Mapping[str, Mapping[str, Tensor]], last: Packing | None = No
 
 def to_host(readings: Mapping[str, Mapping[str, Tensor]]) -> Measured:
     """Every value as a NumPy array, fetched from each device in one transfer."""
-    packed = pack(readings)
+    packed = pack(readings, {})
     return {} if packed is None else packed.unpack()
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from time import perf_counter
 from typing import Final
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from torch import Tensor
@@ -55,7 +56,7 @@ class Recorder:
         ]
         self._definitions = {definition.variable: definition for definition in (*measured, *observed)}
         self._networks = {network.name: network for network in networks}
-        self._layouts: dict[Packing, Layout] = {}
+        self._layouts: WeakKeyDictionary[Packing, Layout] = WeakKeyDictionary()
         table = store.table(DIAGNOSTICS)
         # Empty, unless the run is gone on with.
         self._positions = {dim: _positions(table, dim) for dim in (NETWORK, LAYER, PARAMETER)}

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from plastikit.watch.packing import Packing, Readings, merge, pack, to_host
+from plastikit.watch.packing import Packing, Packings, Readings, merge, pack, to_host
 from plastikit.watch.probe import Rows
 
 
@@ -35,17 +35,18 @@ def test_there_and_back() -> None:
 
 def test_no_readings() -> None:
     """Nothing measured is nothing."""
-    assert pack({}) is None
+    assert pack({}, {}) is None
     assert to_host({}) == {}
 
 
 def test_alike_records_share_their_packing() -> None:
     """The second record of the same kind is packed as the first; its numbers are its own."""
-    first = pack(_readings())
+    known: Packings = {}
+    first = pack(_readings(), known)
     assert first is not None
     later = _readings()
     later["norm"]["a"] = torch.tensor(7.0)
-    second = pack(later, first.packing)
+    second = pack(later, known)
     assert second is not None
     assert second.packing is first.packing
     assert first.unpack()["norm"]["a"] == 1
@@ -64,11 +65,12 @@ def test_alike_records_share_their_packing() -> None:
 )
 def test_other_records_are_packed_anew(change: dict[str, dict[str, Tensor]]) -> None:
     """Another shape, label or variable gives a packing of its own, with the right values."""
-    first = pack(_readings())
+    known: Packings = {}
+    first = pack(_readings(), known)
     assert first is not None
     readings = _readings()
     merge(readings, change)
-    second = pack(readings, first.packing)
+    second = pack(readings, known)
     assert second is not None
     assert second.packing is not first.packing
     for variable, row in readings.items():
@@ -87,10 +89,11 @@ def test_half_precision_beside_whole_numbers() -> None:
 def test_several_devices() -> None:
     """Values of two devices come back in their places, and a record may move to another device."""
     readings = _readings()
-    on_host = pack(readings)
+    known: Packings = {}
+    on_host = pack(readings, known)
     readings["norm"]["a"] = readings["norm"]["a"].cuda()
     assert on_host is not None
-    moved = pack(readings, on_host.packing)
+    moved = pack(readings, known)
     assert moved is not None
     assert isinstance(moved.packing, Packing)
     np.testing.assert_array_equal(moved.unpack()["fraction"]["b"], on_host.unpack()["fraction"]["b"])

@@ -94,7 +94,7 @@ def test_heads_differ_by_layer_and_grow(tmp_path: Path) -> None:
 def test_a_value_of_another_size_is_an_error(tmp_path: Path) -> None:
     """Along an axis with coordinates of its own each value has as many entries as the axis."""
     monitor = _train(_Numbers({"1": 2}), tmp_path / "run.zarr", updates=1)
-    packed = pack({"by_quantile": {"1": torch.ones(2)}})
+    packed = pack({"by_quantile": {"1": torch.ones(2)}}, {})
     assert packed is not None
     with pytest.raises(ValueError, match=r"by_quantile of 1 has shape \(2,\)"):
         monitor._recorder.write(1, packed, None, {})

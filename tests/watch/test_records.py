@@ -192,3 +192,14 @@ def test_values_that_are_not_finite_are_kept_as_they_are(tmp_path: Path) -> None
     assert np.isnan(run["dormant_fraction"].values).all()
     assert np.isinf(run["weight_norm"].sel(parameter="0.weight"))
     assert run["rank_ceiling"].values.tolist() == [3]
+
+
+def test_what_is_known_of_records_does_not_grow(tmp_path: Path) -> None:
+    """Cheap records and whole ones take turns without anything being kept for each."""
+    model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    with attach(model, optimizer=optimizer, store=tmp_path / "run.zarr", schedule=every(1, costly=3)) as monitor:
+        for _ in range(30):
+            model(torch.randn(5, 3)).square().mean().backward()
+            optimizer.step()
+        assert len(monitor._recorder._layouts) == 2
