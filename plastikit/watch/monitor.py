@@ -120,6 +120,8 @@ class Monitor:
             # The first record of all, and the first by which a budget knows what one costs, hold everything.
             first=agenda(start) if start and not isinstance(schedule, Budget) else agenda.everything,
         )
+        self._is_inside = False
+        """Whether a ``with`` block of the user's is open."""
         # A script that ends without closing its run loses no record.
         end_with_process(self._end)
 
@@ -277,6 +279,7 @@ class Monitor:
             self._close_store(state, error)
 
     def __enter__(self) -> Self:
+        self._is_inside = True
         return self
 
     def __exit__(
@@ -293,6 +296,9 @@ class Monitor:
 
     def _end(self, state: str, error: str | None) -> None:
         """The process ends: whatever else is going on, what was recorded is written."""
+        if self._is_inside and state == FINISHED:
+            # An interrupt can come at the very moment in which the block is left, and cut that off.
+            state, error = INTERRUPTED, f"interrupted after {self.steps} updates"
         try:
             self._journal.emit(before=None)
         finally:

@@ -162,3 +162,13 @@ def test_only_the_process_of_a_run_ends_it(monitor: Monitor, run: Path, monkeypa
     assert group(run, "training").sizes == {"step": 2}
     monitor.close()
     assert monitor._end not in ending._open
+
+
+def test_a_block_that_was_cut_off_is_interrupted(monitor: Monitor, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An interrupt at the moment in which the block is left does not make the run a finished one."""
+    monkeypatch.setattr(Monitor, "__exit__", lambda *_: None)
+    with monitor:
+        pass
+    ending._end_all("finished", None)
+    tree = open_run(run)
+    assert (tree.attrs["state"], tree.attrs["error"]) == ("interrupted", "interrupted after 2 updates")
