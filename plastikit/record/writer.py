@@ -156,6 +156,7 @@ class Writer:
             error = self._attempt(final, is_asked=request is not None)
             committed_at = time.monotonic()
             if final is not None and error is None:
+                # All is written; a claim that is not given up ends with the process.
                 with suppress(OSError):
                     self._claim.release()
                 self.attributes = dict(final)

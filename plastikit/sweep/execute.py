@@ -9,7 +9,7 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from multiprocessing import connection, get_context
+from multiprocessing import connection, get_context, resource_tracker
 from pathlib import Path
 from typing import Any, Final
 
@@ -146,6 +146,8 @@ def _start(run: PlannedRun, place: Path, probe_interval: int) -> _Worker:
     ours, theirs = context.Pipe(duplex=False)
     path = place / f"{run.name}.zarr"
     process = context.Process(target=work, args=(run.config, path, probe_interval, theirs), name=run.name)
+    # Starting it lets SIGINT through again, in this process and so in the worker: it has to run before.
+    resource_tracker.ensure_running()
     # A terminal's Ctrl-C goes to every process: blocked here, it stays blocked in the worker, from its first instant.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:

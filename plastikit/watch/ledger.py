@@ -69,6 +69,8 @@ class Ledger:
         self._stored = 0.0
         self._captured = 0.0
         self._idle = 0.0
+        self._idle_assumed = 0.0
+        """What steps took at which nobody looked at the clock: for a budget, and not for the record."""
         self._outside = 0.0
         self._of_hooks = seconds_in_hooks()
         self._stored_before = 0.0
@@ -78,12 +80,12 @@ class Ledger:
     @property
     def spent(self) -> float:
         """Seconds spent watching so far."""
-        return self._apart - self._outside + self._captured + self._idle + self._forwards
+        return self._apart - self._outside + self._captured + self._idle + self._idle_assumed + self._forwards
 
     @property
     def spent_on_records(self) -> float:
         """Seconds spent watching so far, without those in which nothing was to be done: no spacing saves these."""
-        return self.spent - self._idle
+        return self.spent - self._idle - self._idle_assumed
 
     @property
     def apart(self) -> float:
@@ -126,7 +128,9 @@ class Ledger:
 
     def charge_idle(self, start: float, *, steps: int = 1) -> None:
         """The monitor found since ``start`` that nothing was to be done, and as much at each of ``steps``."""
-        self._idle += (perf_counter() - start) * steps
+        seconds = perf_counter() - start
+        self._idle += seconds
+        self._idle_assumed += seconds * (steps - 1)
 
     def close_record(self, probes: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Seconds of a record that goes to the store: each probe's as given, then the hooks' and the store's.

@@ -157,6 +157,18 @@ def test_interrupted_and_started_again(tmp_path: Path) -> None:
     _wait_until(lambda: read_attributes(store)["state"] == "interrupted")
 
 
+def test_a_worker_leaves_ctrl_c_to_the_sweep(tmp_path: Path) -> None:
+    """Already the first one: what blocks it must not be undone by what is started beside it."""
+    with _start_sweep(tmp_path, 100_000) as process:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        commands = {child: Path(f"/proc/{child}/cmdline").read_bytes() for child in children}
+        (worker,) = (child for child, command in commands.items() if b"spawn_main" in command)
+        lines = Path(f"/proc/{worker}/status").read_text().splitlines()
+        (blocked,) = (int(line.split()[1], 16) for line in lines if line.startswith("SigBlk"))
+        process.kill()
+    assert blocked & (1 << (signal.SIGINT - 1))
+
+
 def _wait_until(condition: Callable[[], bool]) -> None:
     """For a run whose sweep was killed: it notices and closes itself."""
     deadline = time.monotonic() + 30
