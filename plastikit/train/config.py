@@ -14,12 +14,14 @@ from functools import cached_property
 from typing import Any, Final
 
 from plastikit.errors import ConfigurationError, UnknownNameError
+from plastikit.train.limits import at_least, finite, fraction, positive
 from plastikit.train.published import ARCHITECTURES, EMBEDDING, PARTED, published_sizes
 from plastikit.train.tasks import resolve_tasks
 
 REWARD_VERSION: Final = "v2"
 HORIZON: Final = 500
 GOALS_PER_TASK: Final = 50
+PRECISIONS: Final = ("float32", "tf32", "bfloat16")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,8 +47,8 @@ class NetworkConfig:
     def __post_init__(self) -> None:
         if self.architecture not in ARCHITECTURES:
             raise UnknownNameError.of("architecture", self.architecture, ARCHITECTURES)
-        _at_least("width", self.width, 1, "units in each hidden layer")
-        _at_least("depth", self.depth, 1, "hidden layers")
+        at_least("width", self.width, 1, "units in each hidden layer")
+        at_least("depth", self.depth, 1, "hidden layers")
         for name, architectures, unit in (
             ("part_count", PARTED, "modules, parameter sets or experts"),
             ("embedding_width", EMBEDDING, "units"),
@@ -54,7 +56,7 @@ class NetworkConfig:
             found = getattr(self, name)
             if found is None:
                 continue
-            _at_least(name, found, 1, unit)
+            at_least(name, found, 1, unit)
             if self.architecture not in architectures:
                 raise ConfigurationError(
                     f"{name} is {found}, and {self.architecture} has none; it is a setting of "
@@ -108,8 +110,8 @@ class SacConfig:
     alpha_learning_rate: float = 3e-4
     """Adam's step size for the logarithm of each task's temperature."""
 
-    target_entropy: float = -4.0
-    """Policy entropy that each temperature steers to, in nats."""
+    target_entropy: float | None = None
+    """Policy entropy that each temperature steers to, in nats; None: minus the number of actions."""
 
     discount: float = 0.99
     """Weight of the next state's value, per step."""
@@ -143,15 +145,16 @@ class SacConfig:
 
     def __post_init__(self) -> None:
         for name in ("learning_rate", "adam_epsilon", "gradient_clip_norm", "initial_alpha", "alpha_learning_rate"):
-            _positive(name, getattr(self, name))
+            positive(name, getattr(self, name))
         for name in ("discount", "target_update_rate"):
-            _fraction(name, getattr(self, name))
+            fraction(name, getattr(self, name))
         for name in ("actor_output_range", "critic_output_range"):
-            _positive(name, getattr(self, name))
-        _finite("target_entropy", self.target_entropy)
-        _at_least("batch_size_per_task", self.batch_size_per_task, 1, "transitions")
-        _at_least("replay_capacity_per_task", self.replay_capacity_per_task, 1, "transitions")
-        _at_least("warm_up_vector_steps", self.warm_up_vector_steps, 1, "vector steps, to put something in the replay")
+            positive(name, getattr(self, name))
+        if self.target_entropy is not None:
+            finite("target_entropy", self.target_entropy)
+        at_least("batch_size_per_task", self.batch_size_per_task, 1, "transitions")
+        at_least("replay_capacity_per_task", self.replay_capacity_per_task, 1, "transitions")
+        at_least("warm_up_vector_steps", self.warm_up_vector_steps, 1, "vector steps, to put something in the replay")
         if not self.log_std_min < self.log_std_max:
             raise ConfigurationError(
                 f"log_std_min is {self.log_std_min} and log_std_max {self.log_std_max}; "
@@ -170,8 +173,44 @@ class EvaluationConfig:
     """Episodes of each task in one evaluation; an episode ends at success or after 500 steps."""
 
     def __post_init__(self) -> None:
-        _at_least("interval_env_steps_per_task", self.interval_env_steps_per_task, 1, "environment steps of each task")
-        _at_least("episodes_per_task", self.episodes_per_task, 1, "episodes")
+        at_least("interval_env_steps_per_task", self.interval_env_steps_per_task, 1, "environment steps of each task")
+        at_least("episodes_per_task", self.episodes_per_task, 1, "episodes")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointConfig:
+    """When a run that keeps checkpoints writes one; no number of the run depends on it."""
+
+    interval_seconds: float = 300.0
+    """Seconds between two checkpoints: what a killed run loses at most."""
+
+    kept: int = 2
+    """The last so many are kept."""
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.interval_seconds) and self.interval_seconds >= 0.0):
+            raise ConfigurationError(
+                f"interval_seconds is {self.interval_seconds!r}; it must be a number from 0 on. Set it to one."
+            )
+        at_least("kept", self.kept, 1, "checkpoints")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeSetConfig:
+    """The fixed states on which networks are scored alike, whatever they were trained on."""
+
+    tasks: str | None = None
+    """The tasks that the states come from, named as the training's are; None: the training's own."""
+
+    samples: int = 1_000
+    """States in all, in equal shares of the tasks."""
+
+    seed: int = 0
+    """Seed of goals, noise and choice; one seed gives the same states in every run."""
+
+    def __post_init__(self) -> None:
+        at_least("samples", self.samples, 1, "states")
+        at_least("seed", self.seed, 0, "a seed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,6 +241,12 @@ class TrainingConfig:
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     """The evaluations' cadence and length."""
 
+    checkpoints: CheckpointConfig = field(default_factory=CheckpointConfig)
+    """When checkpoints are written, where a run keeps any."""
+
+    probe_set: ProbeSetConfig = field(default_factory=ProbeSetConfig)
+    """The states that the networks are scored on beside their training batches."""
+
     log_interval_vector_steps: int = 500
     """Vector steps between two rows of losses and returns, and between two reports of progress."""
 
@@ -211,15 +256,26 @@ class TrainingConfig:
     workers: int | None = None
     """Processes that step the environments, never more than tasks; None is one per core, 1 steps in the run's own."""
 
+    device: str = "auto"
+    """Where the networks are trained: ``cpu``, ``cuda``, ``cuda:1``; ``auto`` takes a GPU where there is one."""
+
+    precision: str = "float32"
+    """How matrix products are computed: ``float32``; on a GPU also ``tf32`` and ``bfloat16``, which are faster."""
+
+    is_compiled: bool = False
+    """Whether updates are compiled, and on a GPU captured in CUDA graphs; recorded updates run as they are written."""
+
     def __post_init__(self) -> None:
-        _at_least("task_seed", self.task_seed, 0, "a seed")
-        _at_least("seed", self.seed, 0, "a seed")
-        _at_least("log_interval_vector_steps", self.log_interval_vector_steps, 1, "vector steps")
+        if self.precision not in PRECISIONS:
+            raise UnknownNameError.of("precision", self.precision, PRECISIONS)
+        at_least("task_seed", self.task_seed, 0, "a seed")
+        at_least("seed", self.seed, 0, "a seed")
+        at_least("log_interval_vector_steps", self.log_interval_vector_steps, 1, "vector steps")
         if self.threads is not None:
-            _at_least("threads", self.threads, 1, "threads")
+            at_least("threads", self.threads, 1, "threads")
         if self.workers is not None:
-            _at_least("workers", self.workers, 1, "processes")
-        _at_least("env_steps_per_task", self.env_steps_per_task, 1, "environment steps in each task")
+            at_least("workers", self.workers, 1, "processes")
+        at_least("env_steps_per_task", self.env_steps_per_task, 1, "environment steps in each task")
         if self.env_steps_per_task <= self.sac.warm_up_vector_steps:
             raise ConfigurationError(
                 f"env_steps_per_task is {self.env_steps_per_task}, and the first {self.sac.warm_up_vector_steps} steps "
@@ -268,25 +324,3 @@ class TrainingConfig:
                 "goals_per_task": GOALS_PER_TASK,
             },
         }
-
-
-def _at_least(name: str, found: int, minimum: int, unit: str) -> None:
-    if isinstance(found, bool) or not isinstance(found, int) or found < minimum:
-        raise ConfigurationError(
-            f"{name} is {found!r}; it must be a whole number of at least {minimum} ({unit}). Set {name} to one."
-        )
-
-
-def _positive(name: str, found: float) -> None:
-    if not (math.isfinite(found) and found > 0.0):
-        raise ConfigurationError(f"{name} is {found!r}; it must be a number above 0. Set {name} to one.")
-
-
-def _fraction(name: str, found: float) -> None:
-    if not 0.0 <= found <= 1.0:
-        raise ConfigurationError(f"{name} is {found!r}; it must lie in 0 to 1. Set {name} to such a number.")
-
-
-def _finite(name: str, found: float) -> None:
-    if not math.isfinite(found):
-        raise ConfigurationError(f"{name} is {found!r}; it must be a finite number. Set {name} to one.")

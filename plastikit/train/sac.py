@@ -36,6 +36,8 @@ class SoftActorCritic:
     def __init__(self, config: TrainingConfig, *, observation_size: int, action_size: int) -> None:
         self.settings = config.sac
         self._noise_size = action_size
+        given = config.sac.target_entropy
+        self._target_entropy = float(-action_size) if given is None else given
         self._exploration = torch_generator(config.seed, "exploration")
         self._update_noise = torch_generator(config.seed, "update noise")
 
@@ -141,7 +143,7 @@ class SoftActorCritic:
         return loss, log_density.detach()
 
     def _update_alpha(self, log_density: Float[Tensor, "task sample"]) -> Float[Tensor, ""]:
-        loss = -(self.log_alpha * (log_density + self.settings.target_entropy)).mean()
+        loss = -(self.log_alpha * (log_density + self._target_entropy)).mean()
         self.alpha_optimizer.zero_grad()
         loss.backward()
         self.alpha_optimizer.step()

@@ -17,7 +17,7 @@ PUBLISHED = {
     "gradient_clip_norm": 1.0,
     "initial_alpha": 1.0,
     "alpha_learning_rate": 3e-4,
-    "target_entropy": -4.0,
+    "target_entropy": None,
     "discount": 0.99,
     "target_update_rate": 0.005,
     "batch_size_per_task": 128,
