@@ -44,12 +44,13 @@ def demo(
     from plastikit.sweep.execute import execute
     from plastikit.sweep.grid import plan
     from plastikit.sweep.shapes import of_widths
+    from plastikit.watch.schedule import every
 
     runs = plan(common, tasks=_TASKS, shapes=of_widths("multi_head", _WIDTHS), seeds=[0])
     console.say(f"{len(runs)} runs of multi-task SAC on Meta-World into {directory}", style="bold")
     with console.bars() as progress:
         outcome = execute(
-            runs, directory, probe_interval=20 if short else 100, on_update=console.SweepBars(progress, runs)
+            runs, directory, schedule=every(20 if short else 100), on_update=console.SweepBars(progress, runs)
         )
     if not outcome.finished:
         for name, error in outcome.failed.items():

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
     from plastikit.train.config import TrainingConfig
+    from plastikit.watch.schedule import Every
 
 Json = Annotated[bool, typer.Option("--json", help="Answer in JSON, for another program to read.")]
 Architecture = Annotated[
@@ -20,7 +21,20 @@ WarmUp = Annotated[int, typer.Option(help="Steps of random actions before the fi
 BatchSize = Annotated[int, typer.Option(help="Transitions of each task in an update's batch.")]
 EvaluateEvery = Annotated[int, typer.Option(help="Environment steps of each task between two evaluations.")]
 Episodes = Annotated[int, typer.Option(help="Episodes of each task in an evaluation.")]
-RecordEvery = Annotated[int, typer.Option(help="Updates between two records of the probes.")]
+RecordEvery = Annotated[
+    int, typer.Option(help="Updates between two records of the probes; costly ones, such as ranks, join each fifth.")
+]
+ProbeTasks = Annotated[
+    str | None, typer.Option(help="Tasks of the fixed states that networks are scored on, named as in --tasks.")
+]
+ProbeStates = Annotated[int, typer.Option(help="How many such states, in equal shares of their tasks.")]
+CheckpointEvery = Annotated[
+    float, typer.Option(help="Seconds between two checkpoints, from which a run that was cut off goes on.")
+]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1; auto takes a GPU where there is one.")]
+Precision = Annotated[str, typer.Option(help="Of matrix products: float32; on a GPU also tf32 or bfloat16.")]
+Compile = Annotated[bool, typer.Option("--compile", help="Compile the updates; worth it on a GPU.")]
+Checkpoints = Annotated[bool, typer.Option(help="Whether checkpoints are written, beside each run.")]
 Run = Annotated[str, typer.Argument(help="A run: a folder that ends in .zarr, or its URL.", show_default=False)]
 Runs = Annotated[str, typer.Argument(help="A folder of runs, or one run (it ends in .zarr); a path or a URL.")]
 
@@ -38,14 +52,23 @@ def training_config(
     batch_size: int,
     evaluate_every: int,
     episodes: int,
-    threads: int | None = None,
-    workers: int | None = None,
+    probe_tasks: str | None = None,
+    probe_states: int = 1_000,
+    checkpoint_every: float = 300.0,
+    **machine: Any,
 ) -> TrainingConfig:
     """Settings of a run from what the command line says; ``actor`` and ``critic`` are (width, depth).
 
-    What it does not say is as published for the architecture.
+    What it does not say is as published for the architecture. ``machine`` goes on as it is: threads, device, ...
     """
-    from plastikit.train.config import EvaluationConfig, NetworkConfig, SacConfig, TrainingConfig
+    from plastikit.train.config import (
+        CheckpointConfig,
+        EvaluationConfig,
+        NetworkConfig,
+        ProbeSetConfig,
+        SacConfig,
+        TrainingConfig,
+    )
     from plastikit.train.published import published_constants
     from plastikit.train.tasks import resolve_tasks
 
@@ -61,6 +84,14 @@ def training_config(
             warm_up_vector_steps=warm_up, batch_size_per_task=batch_size, **published_constants(architecture)
         ),
         evaluation=EvaluationConfig(interval_env_steps_per_task=evaluate_every, episodes_per_task=episodes),
-        threads=threads,
-        workers=workers,
+        probe_set=ProbeSetConfig(tasks=probe_tasks, samples=probe_states),
+        checkpoints=CheckpointConfig(interval_seconds=checkpoint_every),
+        **machine,
     )
+
+
+def recording(record_every: int) -> Every:
+    """When the probes look: the costly ones at each fifth record."""
+    from plastikit.watch.schedule import every
+
+    return every(record_every, costly=5 * record_every)

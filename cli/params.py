@@ -32,10 +32,11 @@ def params(
     from plastikit.cli import console
     from plastikit.train.config import NetworkConfig
 
-    task_count = _task_count(tasks)
+    sizes = _sizes(tasks)
+    task_count = sizes["task_count"]
     own = NetworkConfig.published(architecture, task_count, width=width, depth=depth)
     if match is None:
-        counted = _counted(own, task_count)
+        counted = _counted(own, sizes)
         if json:
             console.print_json(counted)
         else:
@@ -46,30 +47,36 @@ def params(
     if width is not None and depth is not None:
         raise ConfigurationError("--match has --width and --depth beside it; leave out the one that is to be found")
     other = NetworkConfig.published(match, task_count)
-    found = _matched(own, "width" if width is None else "depth", other, task_count)
+    found = _matched(own, "width" if width is None else "depth", other, sizes)
     if json:
-        console.print_json({"matched": _counted(other, task_count), "closest": found})
+        console.print_json({"matched": _counted(other, sizes), "closest": found})
     else:
-        _print({"wanted": _counted(other, task_count)} | {f"by {name}": row for name, row in found.items()})
+        _print({"wanted": _counted(other, sizes)} | {f"by {name}": row for name, row in found.items()})
         console.say("critic: one of the two; total: the actor and both critics. Each is matched by a size of its own.")
 
 
-def _task_count(tasks: str) -> int:
-    from plastikit.train.tasks import resolve_tasks
+def _sizes(tasks: str) -> dict[str, int]:
+    """Give what the counts depend on; a count of tasks may be any, and means Meta-World's."""
+    from plastikit.train.suites import sizes
+    from plastikit.train.tasks import MT50, resolve_tasks
 
-    return int(tasks) if tasks.strip().isdecimal() and int(tasks) > 0 else len(resolve_tasks(tasks))
+    is_count = tasks.strip().isdecimal() and int(tasks) > 0
+    names: tuple[str, ...] = MT50 if is_count else resolve_tasks(tasks)
+    observation, action = sizes(names)
+    return {
+        "task_count": int(tasks) if is_count else len(names),
+        "observation_size": observation,
+        "action_size": action,
+    }
 
 
-def _counted(config: NetworkConfig, task_count: int) -> dict[str, Any]:
-    from plastikit.train.environment import ACTION_SIZE, OBSERVATION_SIZE
+def _counted(config: NetworkConfig, sizes: dict[str, int]) -> dict[str, Any]:
     from plastikit.train.networks.matching import parameter_counts
 
-    counts = parameter_counts(
-        config, config, task_count=task_count, observation_size=OBSERVATION_SIZE, action_size=ACTION_SIZE
-    )
+    counts = parameter_counts(config, config, **sizes)
     return {
         "architecture": config.architecture,
-        "tasks": task_count,
+        "tasks": sizes["task_count"],
         "width": config.width,
         "depth": config.depth,
         "actor": counts.actor,
@@ -78,13 +85,11 @@ def _counted(config: NetworkConfig, task_count: int) -> dict[str, Any]:
     }
 
 
-def _matched(own: NetworkConfig, axis: Axis, other: NetworkConfig, task_count: int) -> dict[str, dict[str, Any]]:
-    from plastikit.train.environment import ACTION_SIZE, OBSERVATION_SIZE
+def _matched(own: NetworkConfig, axis: Axis, other: NetworkConfig, sizes: dict[str, int]) -> dict[str, dict[str, Any]]:
     from plastikit.train.networks.matching import match_parameters, parameter_counts
 
-    sizes = {"task_count": task_count, "observation_size": OBSERVATION_SIZE, "action_size": ACTION_SIZE}
     closest = match_parameters(own, axis, parameter_counts(other, other, **sizes), **sizes)
-    return {name: _counted(config, task_count) for name, config in closest.items()}
+    return {name: _counted(config, sizes) for name, config in closest.items()}
 
 
 def _print(rows: dict[str, dict[str, Any]]) -> None:

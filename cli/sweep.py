@@ -45,6 +45,13 @@ def sweep(
     evaluate_every: options.EvaluateEvery = 20_000,
     episodes: options.Episodes = 50,
     record_every: options.RecordEvery = 100,
+    probe_tasks: options.ProbeTasks = None,
+    probe_states: options.ProbeStates = 1_000,
+    checkpoint_every: options.CheckpointEvery = 300.0,
+    checkpoints: options.Checkpoints = True,
+    device: options.Device = "auto",
+    precision: options.Precision = "float32",
+    is_compiled: options.Compile = False,
     json: options.Json = False,
 ) -> None:
     """Train every combination of task count, networks and seed; started again, go on from what is finished."""
@@ -68,6 +75,12 @@ def sweep(
         batch_size=batch_size,
         evaluate_every=evaluate_every,
         episodes=episodes,
+        probe_tasks=probe_tasks,
+        probe_states=probe_states,
+        checkpoint_every=checkpoint_every,
+        device=device,
+        precision=precision,
+        is_compiled=is_compiled,
     )
 
     from plastikit.cli import console
@@ -81,7 +94,8 @@ def sweep(
             runs,
             directory,
             jobs=jobs,
-            probe_interval=record_every,
+            schedule=options.recording(record_every),
+            keeps_checkpoints=checkpoints,
             retries_failed=retry_failed,
             on_update=console.SweepBars(progress, runs),
         )

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from plastikit.cli import options
+from plastikit.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from plastikit.train.config import TrainingConfig
+    from plastikit.watch.schedule import Every
 
 
 def train(
+    context: typer.Context,
     *,
     tasks: Annotated[
         str, typer.Option(help="MT10, MT25, MT50; a count, drawn with --task-seed; or names with commas between.")
@@ -32,6 +38,13 @@ def train(
     evaluate_every: options.EvaluateEvery = 20_000,
     episodes: options.Episodes = 50,
     record_every: options.RecordEvery = 100,
+    probe_tasks: options.ProbeTasks = None,
+    probe_states: options.ProbeStates = 1_000,
+    checkpoint_every: options.CheckpointEvery = 300.0,
+    checkpoints: options.Checkpoints = True,
+    device: options.Device = "auto",
+    precision: options.Precision = "float32",
+    is_compiled: options.Compile = False,
     threads: Annotated[int | None, typer.Option(help="Threads that torch computes with.")] = None,
     workers: Annotated[
         int | None, typer.Option(help="Processes that step the environments; one per core unless given.")
@@ -39,29 +52,47 @@ def train(
     store: Annotated[
         str | None, typer.Option("--out", help="The new run, path or URL; by default runs/TASKS_width-W_seed-S.zarr.")
     ] = None,
+    resume: Annotated[
+        str | None, typer.Option(help="A run that was cut off: go on from its last checkpoint, with its settings.")
+    ] = None,
     json: options.Json = False,
 ) -> None:
-    """Train multi-task SAC on Meta-World and record its diagnostics."""
-    config = options.training_config(
-        tasks=tasks,
-        task_seed=task_seed,
-        seed=seed,
-        steps=steps,
-        actor=(_or(actor_width, width), _or(actor_depth, depth)),
-        critic=(_or(critic_width, width), _or(critic_depth, depth)),
-        architecture=architecture,
-        warm_up=warm_up,
-        batch_size=batch_size,
-        evaluate_every=evaluate_every,
-        episodes=episodes,
-        threads=threads,
-        workers=workers,
-    )
-    place = store or f"runs/{tasks.replace(',', '+')}_width-{config.critic.width}_seed-{seed}.zarr"
+    """Train multi-task SAC on Meta-World and record its diagnostics.
+
+    A run that was cut off goes on with --resume RUN, and ends with the same numbers as one that was not.
+    """
+    if resume is not None:
+        _refuse_settings(context)
+        config, schedule = _recorded(resume)
+        place = resume
+    else:
+        config = options.training_config(
+            tasks=tasks,
+            task_seed=task_seed,
+            seed=seed,
+            steps=steps,
+            actor=(_or(actor_width, width), _or(actor_depth, depth)),
+            critic=(_or(critic_width, width), _or(critic_depth, depth)),
+            architecture=architecture,
+            warm_up=warm_up,
+            batch_size=batch_size,
+            evaluate_every=evaluate_every,
+            episodes=episodes,
+            probe_tasks=probe_tasks,
+            probe_states=probe_states,
+            checkpoint_every=checkpoint_every,
+            device=device,
+            precision=precision,
+            is_compiled=is_compiled,
+            threads=threads,
+            workers=workers,
+        )
+        name = f"{tasks.replace(',', '+').replace('/', '-in-')}_width-{config.critic.width}_seed-{seed}"
+        place = store or f"runs/{name}.zarr"
+        schedule = options.recording(record_every)
 
     from plastikit.cli import console
     from plastikit.train import loop
-    from plastikit.watch.schedule import every
 
     with console.bars() as progress:
         bar = progress.add_task(Path(place).stem, total=config.env_steps, detail="starting")
@@ -71,7 +102,14 @@ def train(
             detail = f"{reached.env_steps_per_second:.0f} steps/s{success}"
             progress.update(bar, completed=reached.env_steps, detail=detail)
 
-        summary = loop.train(config, store=place, schedule=every(record_every), on_progress=show)
+        summary = loop.train(
+            config,
+            store=place,
+            schedule=schedule,
+            checkpoints=_beside(place) if checkpoints else None,
+            resume=resume is not None,
+            on_progress=show,
+        )
 
     if json:
         console.print_json(
@@ -90,6 +128,43 @@ def train(
         f"\n{summary.env_steps:,} environment steps, {summary.updates:,} updates in {summary.seconds:.0f} s; "
         f"the record is {place}\nnext: plastikit report {place} -o report.html"
     )
+
+
+_WITH_RESUME = frozenset({"resume", "json"})
+
+
+def _refuse_settings(context: typer.Context) -> None:
+    """A run that goes on has its settings already."""
+    given = [
+        parameter.opts[0]
+        for parameter in context.command.params
+        if parameter.name not in _WITH_RESUME and _is_said(context, parameter.name or "")
+    ]
+    if given:
+        raise ConfigurationError(
+            f"--resume takes every setting from the run, and {', '.join(given)} says one; leave it out, or train anew "
+            "without --resume"
+        )
+
+
+def _is_said(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name != "DEFAULT"
+
+
+def _recorded(run: str) -> tuple[TrainingConfig, Every]:
+    from plastikit.record.dataset import read_attributes
+    from plastikit.train.recorded import recorded_config, recorded_schedule
+
+    configuration = read_attributes(run)["configuration"]
+    return recorded_config(configuration), recorded_schedule(configuration)
+
+
+def _beside(run: str) -> Path:
+    """The folder of a run's checkpoints; of a run behind a URL it lies with the local runs."""
+    from plastikit.train.checkpoint import checkpoints_of
+
+    return checkpoints_of(Path("runs", run.rstrip("/").rpartition("/")[2]) if "://" in run else run)
 
 
 def _or(own: int | None, common: int | None) -> int | None:

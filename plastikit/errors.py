@@ -101,6 +101,14 @@ class SimulatorError(PlastikitError, RuntimeError):
     """A process that steps environments and came to an end before its run did."""
 
 
+class NoCheckpointError(PlastikitError, FileNotFoundError):
+    """A folder without a checkpoint that a training could go on from."""
+
+
+class UnrepeatableError(PlastikitError, RuntimeError):
+    """An environment that gives other numbers when the same is done in it again."""
+
+
 class MissingExtraError(PlastikitError, ImportError):
     """An optional part of plastikit that is not installed."""
 

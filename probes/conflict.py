@@ -19,7 +19,10 @@ _PITFALLS: Final = (
     "cosines towards 0: read them beside gradient_cosine_floor. Gradients of the losses as they were handed over, "
     "before clipping and before the optimizer"
 )
-_COST: Final = "one backward pass for each piece of the batch, and the products of their gradients"
+_COST: Final = (
+    "two backward passes where layers keep samples in rows, else one for each piece of the batch; and the products of "
+    "their gradients"
+)
 
 
 def gradient_cosine(

@@ -20,7 +20,10 @@ _LIU: Final = (
     "Liu et al. 2020, Understanding Why Neural Networks Generalize Well Through GSNR of Parameters, arXiv:2001.07384; "
     "averaged over entries as in Schneider et al. 2021, Cockpit, arXiv:2102.06604"
 )
-_COST: Final = "one backward pass for each piece of the batch, and two passes over their gradients"
+_COST: Final = (
+    "two backward passes where layers keep samples in rows, else one for each piece of the batch; and two passes "
+    "over their gradients"
+)
 
 
 def gradient_noise_scale(

@@ -65,6 +65,8 @@ class Columns:
     def restore(self, arrays: dict[str, GrowingArray], rows: int, last: Row) -> None:
         """Go on with arrays that lie on disk; ``last`` is their last row."""
         self._arrays, self._start, self._last = arrays, rows, last
+        # Also where no row is added to it any more.
+        self._tell_coordinates()
 
     def take(self) -> int:
         """Take the rows that wait in the table; how many bytes they hold."""
@@ -117,11 +119,14 @@ class Columns:
             inner = tuple(sizes.get(dim, 0) for dim in column.dims)
             array = self._array(name, (leading, *column.dims), inner, column)
             items |= array.stage(self._start, self._stack(name, column, inner, blocks))
-        # How xarray tells a coordinate from a variable.
-        coordinates = [name for dim, axis in axes.items() for name in axis if name != dim]
-        coordinates += [name for name, column in columns.items() if column.coordinate]
-        self._attributes = {"coordinates": " ".join(coordinates)}
+        self._tell_coordinates()
         return items
+
+    def _tell_coordinates(self) -> None:
+        """How xarray tells a coordinate from a variable."""
+        coordinates = [name for dim, axis in self._table.axes.items() for name in axis if name != dim]
+        coordinates += [name for name, column in self._table.columns.items() if column.coordinate]
+        self._attributes = {"coordinates": " ".join(coordinates)}
 
     def accept(self) -> None:
         """What was staged lies on disk."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,18 +20,21 @@ from plastikit.record.provenance import provenance
 from plastikit.record.store import RunStore, mark
 from plastikit.schema import FAILED, FINISHED, INTERRUPTED, RUNNING
 from plastikit.sweep.grid import PlannedRun
-from plastikit.sweep.worker import work
+from plastikit.sweep.worker import Order, store_of, work
 from plastikit.train.balance import cores
-from plastikit.train.loop import Progress, run_metadata
-from plastikit.train.tasks import require_metaworld
-from plastikit.watch.schedule import every
+from plastikit.train.checkpoint import checkpoints_of, has_checkpoint
+from plastikit.train.loop import Progress
+from plastikit.train.origin import MACHINE
+from plastikit.train.tasks import require_simulators
+from plastikit.train.watching import run_metadata
+from plastikit.watch.schedule import DEFAULT, Every
 
 SET_ASIDE: Final = "set-aside"
 """Folder, inside the sweep's, to which the records of runs that are begun anew are moved."""
 
 _GRACE_SECONDS: Final = 20.0
-_MACHINE: Final = ("threads", "workers")
-"""Settings that follow from the machine, and change no number."""
+_ENDED: Final = "the process ended with"
+"""How the error of a run begins whose process was ended from without."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,11 +59,14 @@ class Outcome:
 
 @dataclass
 class _Worker:
-    run: PlannedRun
+    order: Order
     process: Any
     messages: connection.Connection
-    metadata: dict[str, Any]
     error: str | None = None
+
+    @property
+    def name(self) -> str:
+        return self.order.run.name
 
 
 @dataclass
@@ -81,71 +88,76 @@ def execute(
     directory: str | os.PathLike[str],
     *,
     jobs: int | None = None,
-    probe_interval: int = 100,
+    schedule: Every = DEFAULT,
+    keeps_checkpoints: bool = True,
     retries_failed: bool = False,
     on_update: Callable[[Update], None] = lambda _: None,
 ) -> Outcome:
     """Carry out ``runs``, each into its own store in ``directory``.
 
-    Runs that an earlier sweep finished, or that failed in it, are left as they are. The record of a run that was cut
-    off moves to ``set-aside`` and the run begins anew. A run that fails keeps its record, with its error, and stops no
-    other.
+    Runs that an earlier sweep finished, or that failed in it, are left as they are. A run that was cut off goes on from
+    its last checkpoint, and ends as one that was not; without a checkpoint its record moves to ``set-aside`` and the
+    run begins anew. A run that fails keeps its record, with its error, and stops no other.
 
     Args:
         runs: What to do, as ``plan`` gives it.
         directory: Where the stores go.
         jobs: Runs at the same time; by default one per core. The cores are shared out evenly among them.
-        probe_interval: Updates between two records.
-        retries_failed: Whether to begin failed runs anew too.
+        schedule: At which updates the probes look.
+        keeps_checkpoints: Whether checkpoints are written, beside each run.
+        retries_failed: Whether failed runs are tried again too: one whose process was ended goes on from its last
+            checkpoint, one that failed by itself, as by diverging, begins anew.
         on_update: Told of each start, advance and end.
 
     Raises:
         ConfigurationError: the folder is in use by another sweep, or holds a run of the same name with other settings.
-        MissingExtraError: Meta-World is not installed.
+        MissingExtraError: what simulates the tasks is not installed.
     """
-    require_metaworld()
+    require_simulators([task for run in runs for task in run.config.task_names])
     place = Path(directory)
     ledger = _Ledger(on_update)
     with _only_sweep_in(place):
-        todo = [
-            run
-            for run in runs
-            if not _is_settled(run, place, ledger, probe_interval=probe_interval, retries_failed=retries_failed)
-        ]
+        todo = []
+        for run in runs:
+            order = Order(run=run, folder=place, schedule=schedule, keeps_checkpoints=keeps_checkpoints, resumes=False)
+            left = _settled(order, ledger, retries_failed=retries_failed)
+            todo += [] if left is None else [left]
         if todo:
             at_once = max(1, min(jobs or cores(), len(todo)))
-            threads = max(1, cores() // at_once)
-            waiting = [
-                replace(run, config=replace(run.config, threads=threads, workers=threads))
-                for run in sorted(todo, key=lambda run: run.weight)
-            ]
-            _work_off(waiting, place, at_once, probe_interval, ledger)
+            share = max(1, cores() // at_once)
+            todo.sort(key=lambda order: order.run.weight)
+            _work_off([_with_cores(order, share) for order in todo], at_once, ledger)
     return Outcome(finished=tuple(sorted(ledger.finished)), failed=ledger.failed)
 
 
-def _work_off(waiting: list[PlannedRun], place: Path, at_once: int, probe_interval: int, ledger: _Ledger) -> None:
+def _with_cores(order: Order, count: int) -> Order:
+    config = order.run.config
+    threads = count if config.threads is None else config.threads
+    return replace(order, run=replace(order.run, config=replace(config, threads=threads, workers=count)))
+
+
+def _work_off(waiting: list[Order], at_once: int, ledger: _Ledger) -> None:
     active: list[_Worker] = []
     try:
         while waiting or active:
             while waiting and len(active) < at_once:
-                active.append(_start(waiting.pop(), place, probe_interval))
-                ledger.tell(Update(name=active[-1].run.name, state=RUNNING))
+                active.append(_start(waiting.pop()))
+                ledger.tell(Update(name=active[-1].name, state=RUNNING))
             connection.wait([end for worker in active for end in (worker.messages, worker.process.sentinel)])
             for worker in list(active):
                 _listen(worker, ledger)
                 if not worker.process.is_alive():
                     _listen(worker, ledger)
                     active.remove(worker)
-                    ledger.enter(_settle(worker, place))
+                    ledger.enter(_settle(worker))
     finally:
-        _stop(active, place)
+        _stop(active)
 
 
-def _start(run: PlannedRun, place: Path, probe_interval: int) -> _Worker:
+def _start(order: Order) -> _Worker:
     context = get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
-    path = place / f"{run.name}.zarr"
-    process = context.Process(target=work, args=(run.config, path, probe_interval, theirs), name=run.name)
+    process = context.Process(target=work, args=(order, theirs), name=order.run.name)
     # Starting it lets SIGINT through again, in this process and so in the worker: it has to run before.
     resource_tracker.ensure_running()
     # A terminal's Ctrl-C goes to every process: blocked here, it stays blocked in the worker, from its first instant.
@@ -155,7 +167,7 @@ def _start(run: PlannedRun, place: Path, probe_interval: int) -> _Worker:
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     theirs.close()
-    return _Worker(run, process, ours, run_metadata(run.config, every(probe_interval)))
+    return _Worker(order, process, ours)
 
 
 def _listen(worker: _Worker, ledger: _Ledger) -> None:
@@ -163,7 +175,7 @@ def _listen(worker: _Worker, ledger: _Ledger) -> None:
         while worker.messages.poll():
             message = worker.messages.recv()
             if isinstance(message, Progress):
-                ledger.tell(Update(name=worker.run.name, state=RUNNING, progress=message))
+                ledger.tell(Update(name=worker.name, state=RUNNING, progress=message))
             else:
                 worker.error = message
     except (EOFError, ConnectionResetError):
@@ -171,28 +183,29 @@ def _listen(worker: _Worker, ledger: _Ledger) -> None:
         worker.process.join()
 
 
-def _settle(worker: _Worker, place: Path) -> Update:
+def _settle(worker: _Worker) -> Update:
     """Make sure that the run's store says how it ended, also where its process could not."""
-    path = place / f"{worker.run.name}.zarr"
+    order, path = worker.order, worker.order.store
     error = worker.error
     if error is None and worker.process.exitcode:
-        error = f"the process ended with {_exit(worker.process.exitcode)}"
+        error = f"{_ENDED} {_exit(worker.process.exitcode)}"
     if not path.exists():
         error = error or "the process ended without starting the run"
-        RunStore(path, configuration=worker.metadata, provenance=provenance()).close(FAILED, error=error)
+        metadata = run_metadata(order.run.config, order.schedule)
+        RunStore(path, configuration=metadata, provenance=provenance()).close(FAILED, error=error)
     state = read_attributes(path)["state"]
     if state == RUNNING:
         error = error or "the process ended without closing the run"
         state = FAILED
         mark(path, state, error=error)
-    return Update(name=worker.run.name, state=state, error=error)
+    return Update(name=worker.name, state=state, error=error)
 
 
 def _exit(code: int) -> str:
     return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 
 
-def _stop(active: Sequence[_Worker], place: Path) -> None:
+def _stop(active: Sequence[_Worker]) -> None:
     """Ask the processes that are left to close their runs, and end those that do not."""
     for worker in active:
         worker.process.terminate()
@@ -201,46 +214,55 @@ def _stop(active: Sequence[_Worker], place: Path) -> None:
         if worker.process.is_alive():
             worker.process.kill()
             worker.process.join()
-        path = place / f"{worker.run.name}.zarr"
+        path = worker.order.store
         if is_run(path) and read_attributes(path)["state"] == RUNNING:
             mark(path, INTERRUPTED, error="the sweep was interrupted")
 
 
-def _is_settled(run: PlannedRun, place: Path, ledger: _Ledger, *, probe_interval: int, retries_failed: bool) -> bool:
-    path = place / f"{run.name}.zarr"
+def _settled(order: Order, ledger: _Ledger, *, retries_failed: bool) -> Order | None:
+    """See what an earlier sweep left of the run: nothing remains to be done, it goes on, or it begins anew."""
+    path = order.store
     if not path.exists():
-        return False
+        return order
     if not is_run(path):
         # A process that was killed in the instant in which it created its run.
-        _set_aside(path)
-        return False
+        _set_aside(order)
+        return order
     attributes = read_attributes(path)
-    _check_settings(run, path, attributes["configuration"], probe_interval)
-    state = attributes["state"]
+    _check_settings(order, attributes["configuration"])
+    state, error = attributes["state"], attributes.get("error")
     if state == FINISHED or (state == FAILED and not retries_failed):
-        ledger.enter(Update(name=run.name, state=state, error=attributes.get("error"), is_old=True))
-        return True
-    _set_aside(path)
-    return False
+        ledger.enter(Update(name=order.run.name, state=state, error=error, is_old=True))
+        return None
+    is_cut_off = state != FAILED or str(error).startswith(_ENDED)
+    if is_cut_off and order.checkpoints is not None and has_checkpoint(order.checkpoints):
+        # With as many threads as before, or sums would be rounded in another order.
+        threads = attributes["configuration"].get("threads")
+        return replace(order, run=replace(order.run, config=replace(order.run.config, threads=threads)), resumes=True)
+    _set_aside(order)
+    return order
 
 
-def _set_aside(path: Path) -> None:
-    aside = path.parent / SET_ASIDE
+def _set_aside(order: Order) -> None:
+    """Make room for a run that begins anew."""
+    aside = order.folder / SET_ASIDE
     aside.mkdir(exist_ok=True)
     number = 1
-    while (aside / f"{path.stem}-{number}.zarr").exists():
+    while store_of(aside, f"{order.run.name}-{number}").exists():
         number += 1
-    path.rename(aside / f"{path.stem}-{number}.zarr")
+    order.store.rename(store_of(aside, f"{order.run.name}-{number}"))
+    shutil.rmtree(checkpoints_of(order.store), ignore_errors=True)
 
 
-def _check_settings(run: PlannedRun, path: Path, found: dict[str, Any], probe_interval: int) -> None:
-    expected = json.loads(json.dumps(run_metadata(run.config, every(probe_interval))))
-    differing = [key for key in expected if key not in _MACHINE and found.get(key) != expected[key]]
+def _check_settings(order: Order, found: dict[str, Any]) -> None:
+    """Refuse to take a run of other settings for this one; settings that its version did not have are at defaults."""
+    expected = json.loads(json.dumps(run_metadata(order.run.config, order.schedule)))
+    differing = [key for key in expected if key not in MACHINE and found.get(key, expected[key]) != expected[key]]
     if differing:
         key = differing[0]
         raise ConfigurationError(
-            f"{path} was made with other settings: {key} is {found.get(key)!r} there and {expected[key]!r} here; "
-            "sweep into another folder, or with the settings of the runs that are there"
+            f"{order.store} was made with other settings: {key} is {found.get(key)!r} there and {expected[key]!r} "
+            "here; sweep into another folder, or with the settings of the runs that are there"
         )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from plastikit.errors import ConfigurationError
 from plastikit.sweep.shapes import Shapes
-from plastikit.train.config import TrainingConfig
+from plastikit.train.config import ProbeSetConfig, TrainingConfig
 from plastikit.train.published import published_constants
 
 
@@ -28,10 +28,13 @@ class PlannedRun:
 def plan(common: TrainingConfig, *, tasks: Sequence[str], shapes: Shapes, seeds: Sequence[int]) -> list[PlannedRun]:
     """Every combination, each once; what is not swept is as in ``common``.
 
+    Where the probe set's tasks are left open, they are the tasks that all runs have in common, so that networks of
+    different task counts are scored on the same states; without such tasks, each run's are its own.
+
     Args:
         common: The settings that all runs share, but for what was published with an architecture of its own.
         tasks: Task selections: a benchmark, a count, or names joined by ``+``.
-        shapes: The networks to train on a number of tasks.
+        shapes: The networks to train on given tasks.
         seeds: One run each.
 
     Raises:
@@ -46,10 +49,11 @@ def plan(common: TrainingConfig, *, tasks: Sequence[str], shapes: Shapes, seeds:
     """
     _hold_each_once("tasks", tasks)
     _hold_each_once("seeds", seeds)
+    selections = {selection: replace(common, tasks=selection.replace("+", ",")) for selection in tasks}
+    probe_set = _common_probe_set(common, list(selections.values()))
     runs = []
-    for selection in tasks:
-        selected = replace(common, tasks=selection.replace("+", ","))
-        candidates = shapes(selected.task_count)
+    for selection, selected in selections.items():
+        candidates = shapes(selected.task_names)
         _hold_each_once("networks", [shape.label for shape in candidates])
         runs += [
             PlannedRun(
@@ -57,6 +61,7 @@ def plan(common: TrainingConfig, *, tasks: Sequence[str], shapes: Shapes, seeds:
                 config=replace(
                     selected,
                     seed=seed,
+                    probe_set=probe_set,
                     actor=shape.actor,
                     critic=shape.critic,
                     sac=replace(common.sac, **published_constants(shape.critic.architecture)),
@@ -68,6 +73,13 @@ def plan(common: TrainingConfig, *, tasks: Sequence[str], shapes: Shapes, seeds:
     return runs
 
 
+def _common_probe_set(common: TrainingConfig, selected: Sequence[TrainingConfig]) -> ProbeSetConfig:
+    if common.probe_set.tasks is not None:
+        return common.probe_set
+    shared = [task for task in selected[0].task_names if all(task in config.task_names for config in selected[1:])]
+    return replace(common.probe_set, tasks=",".join(shared) or None)
+
+
 def _hold_each_once(axis: str, entries: Sequence[object]) -> None:
     if not entries:
         raise ConfigurationError(f"the sweep has no {axis}; give one at least")
@@ -77,5 +89,6 @@ def _hold_each_once(axis: str, entries: Sequence[object]) -> None:
 
 def _named(selection: str, task_seed: int) -> str:
     if not selection.isdecimal():
-        return selection
+        # A task in parts, or an environment of a namespace, is no folder.
+        return selection.replace("/", "-in-")
     return f"tasks-{selection}" + (f"-draw-{task_seed}" if task_seed else "")

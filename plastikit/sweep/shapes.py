@@ -1,6 +1,6 @@
 """Which networks a sweep compares: widths, actors against critics, or architectures and what matches their counts.
 
-Shapes are given for a number of tasks, since published sizes and parameter counts differ with it.
+Shapes are given for the tasks of a run, since published sizes and parameter counts differ with their number and sizes.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from plastikit.errors import ConfigurationError
 from plastikit.train.config import NetworkConfig
-from plastikit.train.environment import ACTION_SIZE, OBSERVATION_SIZE
 from plastikit.train.networks.matching import match_parameters, parameter_counts
 from plastikit.train.published import PARTED
+from plastikit.train.suites import sizes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,15 +24,15 @@ class Shape:
     critic: NetworkConfig
 
 
-Shapes = Callable[[int], Sequence[Shape]]
-"""The shapes to train on a number of tasks."""
+Shapes = Callable[[Sequence[str]], Sequence[Shape]]
+"""The shapes to train on tasks, by their names."""
 
 
 def of_widths(architecture: str, widths: Sequence[int], *, depth: int | None = None) -> Shapes:
     """Actor and critics of one width, each width in turn; the depth as published where none is given."""
 
-    def shapes(task_count: int) -> list[Shape]:
-        networks = [NetworkConfig.published(architecture, task_count, width=width, depth=depth) for width in widths]
+    def shapes(tasks: Sequence[str]) -> list[Shape]:
+        networks = [NetworkConfig.published(architecture, len(tasks), width=width, depth=depth) for width in widths]
         return [Shape(label=f"width-{network.width}", actor=network, critic=network) for network in networks]
 
     return shapes
@@ -43,9 +43,9 @@ def actor_against_critic(
 ) -> Shapes:
     """Every actor with every critic."""
 
-    def shapes(task_count: int) -> list[Shape]:
+    def shapes(tasks: Sequence[str]) -> list[Shape]:
         def network(width: int) -> NetworkConfig:
-            return NetworkConfig.published(architecture, task_count, width=width, depth=depth)
+            return NetworkConfig.published(architecture, len(tasks), width=width, depth=depth)
 
         return [
             Shape(label=f"actor-{actor}_critic-{critic}", actor=network(actor), critic=network(critic))
@@ -67,15 +67,16 @@ def parameter_matched(simple: str, architectures: Sequence[str], *, depth: int |
     """
     if simple in PARTED:
         raise ConfigurationError(f"the networks to match are {simple}, which is not simple; give multi_head or plain")
-    sizes = {"observation_size": OBSERVATION_SIZE, "action_size": ACTION_SIZE}
 
-    def shapes(task_count: int) -> list[Shape]:
-        baseline = NetworkConfig.published(simple, task_count, depth=depth)
+    def shapes(tasks: Sequence[str]) -> list[Shape]:
+        observation, action = sizes(tasks)
+        known = {"task_count": len(tasks), "observation_size": observation, "action_size": action}
+        baseline = NetworkConfig.published(simple, len(tasks), depth=depth)
         found = []
         for architecture in architectures:
-            network = NetworkConfig.published(architecture, task_count)
-            wanted = parameter_counts(network, network, task_count=task_count, **sizes)
-            closest = match_parameters(baseline, "width", wanted, task_count=task_count, **sizes)
+            network = NetworkConfig.published(architecture, len(tasks))
+            wanted = parameter_counts(network, network, **known)
+            closest = match_parameters(baseline, "width", wanted, **known)
             found += [
                 Shape(label=architecture, actor=network, critic=network),
                 Shape(label=f"{simple}-as-{architecture}", actor=closest["actor"], critic=closest["critic"]),

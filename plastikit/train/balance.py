@@ -6,6 +6,9 @@ import os
 from collections.abc import Sequence
 from typing import Final
 
+from plastikit.train.parts import whole
+from plastikit.train.tasks import PENDULUM
+
 STEP_COSTS: Final = {
     "assembly-v3": 375.0,
     "basketball-v3": 312.0,
@@ -58,16 +61,25 @@ STEP_COSTS: Final = {
     "window-open-v3": 301.0,
     "window-close-v3": 274.0,
 }
-"""Microseconds of processor time that a step with random actions took, on one machine, all tasks in turn.
+"""Microseconds of processor time that a step with random actions took, on one machine, all tasks in turn."""
 
-Only their proportions count.
-"""
+_PENDULUM_COST: Final = 15.0
+"""The same of a pendulum."""
+
+_HANDING_OVER: Final = 400.0
+"""Microseconds of steps that pay for handing them to other processes."""
 
 
 def step_costs(tasks: Sequence[str]) -> list[float]:
-    """What a step of each task costs, in proportion."""
+    """What a step of each task costs, in proportion; a part costs what its whole does, an unknown task the mean."""
     usual = sum(STEP_COSTS.values()) / len(STEP_COSTS)
-    return [STEP_COSTS.get(task, usual) for task in tasks]
+    known = STEP_COSTS | {PENDULUM: _PENDULUM_COST}
+    return [known.get(whole(task), usual) for task in tasks]
+
+
+def worker_count(costs: Sequence[float]) -> int:
+    """Give how many processes step tasks of such costs: one per core, but one alone where handing over costs more."""
+    return min(cores(), len(costs)) if sum(costs) > _HANDING_OVER else 1
 
 
 def shares(costs: Sequence[float], count: int) -> list[list[int]]:

@@ -34,11 +34,13 @@ class Board:
         self.is_terminated: NDArray[np.bool_] = self._array((rows,), np.bool_)
         self.is_truncated: NDArray[np.bool_] = self._array((rows,), np.bool_)
         self.is_success: NDArray[np.bool_] = self._array((rows,), np.bool_)
+        self.is_success_told: NDArray[np.bool_] = self._array((rows,), np.bool_)
+        """Whether the environment says anything of success; where it does not, it counts as none."""
 
     @staticmethod
     def size(rows: int, observation_size: int, action_size: int) -> int:
         """How many bytes the arrays take, with room for each to begin on a cache line."""
-        return rows * (8 * observation_size + 4 * action_size + 20) + 9 * _LINE
+        return rows * (8 * observation_size + 4 * action_size + 21) + 10 * _LINE
 
     def _array(self, shape: tuple[int, ...], kind: type[Scalar]) -> NDArray[Scalar]:
         count = int(np.prod(shape))

@@ -218,7 +218,8 @@ class TrainingConfig:
     """One training run."""
 
     tasks: str = "MT10"
-    """``MT10``, ``MT25``, ``MT50``, a count of tasks drawn from MT50, or task names with commas between them."""
+    """``MT10``, ``MT25``, ``MT50``, a count of tasks drawn from MT50, or names with commas between them: of tasks, of
+    divided ones (``reach-v3/4``, ``pendulum/3``), of gymnasium's environments."""
 
     task_seed: int = 0
     """Which draw a count of tasks means; draws of one seed are nested."""
@@ -304,6 +305,8 @@ class TrainingConfig:
         ``width``, ``depth`` and ``architecture`` are the critics', which the actor's equal unless set apart; both
         stand in full under ``actor`` and ``critic``.
         """
+        from plastikit.train.suites import attributes
+
         nested = dataclasses.asdict(self)
         for name, network in (("actor", self.actor), ("critic", self.critic)):
             shape = dataclasses.asdict(network.completed(self.task_count))
@@ -317,10 +320,5 @@ class TrainingConfig:
             "architecture": self.critic.architecture,
             "task_selection": nested.pop("tasks"),
             **{name: value for name, value in nested.items() if name != "seed"},
-            "environment": {
-                "suite": "Meta-World v3",
-                "reward_version": REWARD_VERSION,
-                "horizon": HORIZON,
-                "goals_per_task": GOALS_PER_TASK,
-            },
+            "environment": attributes(self.task_names),
         }

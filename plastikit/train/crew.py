@@ -9,11 +9,11 @@ import pickle
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import IO, Final
 
-from plastikit.errors import SimulatorError
+from plastikit.errors import ConfigurationError, SimulatorError
 from plastikit.train.board import Board, nameless_file
 from plastikit.train.serving import BEGIN, DONE, STEP, Assignment
 from plastikit.train.share import Maker, Share
@@ -37,6 +37,9 @@ class Crew:
         ends_at_success: The rows whose episodes end at success too.
         observation_size: Numbers in an observation.
         action_size: Numbers in an action.
+
+    Raises:
+        ConfigurationError: what makes an environment cannot be pickled.
     """
 
     def __init__(
@@ -53,6 +56,8 @@ class Crew:
         file = nameless_file(Board.size(*sizes))
         self._members: list[_Member] = []
         self._share: Share | None = None
+        self._work: Callable[[], None] | None = None
+        self._awaited: list[_Member] = []
         try:
             self.board = Board(mmap.mmap(file, 0), *sizes)
             if len(parts) == 1:
@@ -72,10 +77,28 @@ class Crew:
         Raises:
             SimulatorError: a process ended; the error holds its traceback.
         """
-        if self._share is not None:
-            self._share.begin()
-        else:
-            self._order(BEGIN)
+        self._order(BEGIN)
+        self.collect()
+
+    def order(self) -> None:
+        """Have every environment that the board asks take a step, and wait for none; a lone share steps in ``collect``.
+
+        Until then the board is theirs who step: nothing on it may be changed.
+        """
+        self._order(STEP)
+
+    def collect(self) -> None:
+        """Wait until what was ordered is done.
+
+        Raises:
+            SimulatorError: a process ended; the error holds its traceback.
+        """
+        work, self._work = self._work, None
+        if work is not None:
+            work()
+        awaited, self._awaited = self._awaited, []
+        for member in awaited:
+            member.await_answer()
 
     def step(self) -> None:
         """Take a step in every environment that the board asks.
@@ -83,10 +106,8 @@ class Crew:
         Raises:
             SimulatorError: a process ended; the error holds its traceback.
         """
-        if self._share is not None:
-            self._share.step()
-        else:
-            self._order(STEP)
+        self.order()
+        self.collect()
 
     def close(self) -> None:
         """End the processes and release the environments."""
@@ -98,12 +119,15 @@ class Crew:
             member.see_off()
 
     def _order(self, order: bytes) -> None:
+        if self._work is not None or self._awaited:
+            raise RuntimeError("a step was ordered and is not collected; one at a time is. Call collect() first.")
+        if self._share is not None:
+            self._work = {BEGIN: self._share.begin, STEP: self._share.step}[order]
+            return
         is_asked = self.board.is_asked
-        asked = [member for member in self._members if is_asked[member.rows].any()]
-        for member in asked:
+        self._awaited = [member for member in self._members if is_asked[member.rows].any()]
+        for member in self._awaited:
             member.tell(order)
-        for member in asked:
-            member.await_answer()
 
 
 class _Member:
@@ -112,7 +136,7 @@ class _Member:
     def __init__(self, rows: Sequence[int], names: Sequence[str], memory_file: int, assignment: Assignment) -> None:
         self.rows = list(rows)
         self._names = list(dict.fromkeys(names))
-        told = pickle.dumps(assignment)
+        told = self._pickled(assignment)
         their_orders, orders = os.pipe()
         answers, their_answers = os.pipe()
         self._orders: IO[bytes] = os.fdopen(orders, "wb", buffering=0)
@@ -132,6 +156,15 @@ class _Member:
             os.close(their_orders)
             os.close(their_answers)
         self.tell(told)
+
+    def _pickled(self, assignment: Assignment) -> bytes:
+        try:
+            return pickle.dumps(assignment)
+        except (pickle.PicklingError, AttributeError, TypeError) as error:
+            raise ConfigurationError(
+                f"what makes {', '.join(self._names)} cannot be sent to another process ({error}). Let it be a class "
+                "or function that a module holds by name, or step in the run's own process with workers=1."
+            ) from error
 
     def tell(self, order: bytes) -> None:
         # One that is gone is noticed where its answer is awaited.

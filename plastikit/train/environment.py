@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
-from plastikit.train.goals import goals
-from plastikit.train.simulator import simulator
+from plastikit.train.goals import along_widest, goal_vectors, goals
+from plastikit.train.parts import part, whole
+from plastikit.train.simulator import goal_box, simulator
+
+if TYPE_CHECKING:
+    from metaworld.types import Task
 
 OBSERVATION_SIZE = 39
 ACTION_SIZE = 4
@@ -24,7 +29,8 @@ class TaskStep(NamedTuple):
     reward: float
     is_terminated: bool
     is_truncated: bool
-    is_success: bool
+    is_success: bool | None
+    """None where the environment does not tell."""
 
 
 class Environment(Protocol):
@@ -46,13 +52,18 @@ class Environment(Protocol):
 class TaskEnvironment:
     """A task's environment: 39 observed numbers, 4 actions in [-1, 1], reward v2 unnormalised, truncated at 500.
 
-    It never terminates: success is reported and, in training, acted on by nobody.
+    It never terminates: success is reported and, in training, acted on by nobody. A part of a task has its share of
+    the task's goals: neighbours along the coordinate in which Meta-World spreads them widest.
     """
 
     def __init__(self, task: str, seed: int) -> None:
         self.task = task
-        self._goals = goals(task, seed)
-        self._environment = simulator(task)
+        own, known = part(task), whole(task)
+        self._goals: Sequence[Task] = goals(known, seed)
+        self._environment = simulator(known)
+        if own is not None:
+            order = along_widest(goal_vectors(known, seed), goal_box(self._environment))
+            self._goals = [self._goals[number] for number in own.share(order)]
 
     def reset(self, goal: int) -> Float[FloatArray, "feature"]:
         """Begin an episode with one of the goals, by its number."""

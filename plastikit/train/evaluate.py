@@ -9,7 +9,6 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
-from plastikit.train.config import GOALS_PER_TASK
 from plastikit.train.workers import Simulators
 
 FloatArray = NDArray[np.float32]
@@ -24,22 +23,22 @@ class Evaluation:
     """Environment steps of training, over all tasks, that the policy had seen."""
 
     success_rate: dict[str, float]
-    """Share of episodes that reached success, in [0, 1]."""
+    """Share of episodes that reached success, in [0, 1]; NaN for a task that does not tell of success."""
 
     episode_return: dict[str, float]
     """Mean sum of rewards of an episode, which ends at success."""
 
     @property
     def mean_success_rate(self) -> float:
-        """Success rate averaged over the tasks."""
+        """Success rate averaged over the tasks; NaN where one does not tell of it."""
         return float(np.mean(list(self.success_rate.values())))
 
 
 class Evaluator:
     """Judges in environments that serve for nothing else, so that judging a policy leaves training as it was.
 
-    Episode i of every evaluation has the task's goal i, counted around: 50 episodes meet each goal once. Nothing is
-    drawn, so the same policy always gets the same answer.
+    Episode i of every evaluation has the task's goal i, counted around: 50 episodes meet each of 50 goals once.
+    Nothing is drawn, so the same policy always gets the same answer.
     """
 
     def __init__(self, simulators: Simulators, episodes: int) -> None:
@@ -52,6 +51,7 @@ class Evaluator:
         board, rows = self._simulators.board, self._simulators.evaluation
         count = len(self.tasks)
         successes = np.zeros(count, dtype=np.int64)
+        is_told = np.zeros(count, dtype=np.bool_)
         returns = np.zeros(count)
         begun = np.ones(count, dtype=np.int64)
         is_playing = np.ones(count, dtype=np.bool_)
@@ -70,6 +70,7 @@ class Evaluator:
             is_success = board.is_success[rows] & is_playing
             is_ended = is_success | ((board.is_terminated[rows] | board.is_truncated[rows]) & is_playing)
             successes += is_success
+            is_told |= board.is_success_told[rows] & is_playing
             is_playing &= ~(is_ended & (begun == self.episodes))
             is_begun = is_ended & is_playing
             observation[is_begun] = board.observation[rows][is_begun]
@@ -77,13 +78,13 @@ class Evaluator:
             board.goal[rows] = self._goal_after(begun)
         return Evaluation(
             env_step=env_step,
-            success_rate=self._by_task(successes / self.episodes),
+            success_rate=self._by_task(np.where(is_told, successes / self.episodes, np.nan)),
             episode_return=self._by_task(returns / self.episodes),
         )
 
     def _goal_after(self, begun: NDArray[np.int64]) -> NDArray[np.int64]:
         """The goal of each task's next episode; -1 where there is none."""
-        return np.where(begun < self.episodes, begun % GOALS_PER_TASK, -1)
+        return np.where(begun < self.episodes, begun % self._simulators.goal_counts, -1)
 
     def _by_task(self, values: NDArray[np.float64]) -> dict[str, float]:
         return {task: float(value) for task, value in zip(self.tasks, values, strict=True)}

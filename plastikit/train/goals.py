@@ -23,23 +23,44 @@ FloatArray = NDArray[np.float64]
 
 
 @lru_cache(maxsize=256)
-def goals(task: str, seed: int) -> tuple[Task, ...]:
-    """Give the 50 goals of a task, the same for a task and seed whatever else is trained or was drawn before.
+def goal_vectors(task: str, seed: int) -> Float[FloatArray, "goal number"]:
+    """Give the numbers that make up each of the 50 goals of a task: positions of objects and of targets.
 
     Cost: a file's reading where the user's cache has them, else the time to draw them.
     """
-    from metaworld.env_dict import ALL_V3_ENVIRONMENTS
-    from metaworld.types import Task
-
     key = (version("metaworld"), task, seed)
     vectors = goal_cache.read(key)
     if vectors is None:
         vectors = draw(task, seed)
         goal_cache.write(key, vectors)
+    return vectors
+
+
+@lru_cache(maxsize=256)
+def goals(task: str, seed: int) -> tuple[Task, ...]:
+    """Give the 50 goals of a task, the same for a task and seed whatever else is trained or was drawn before."""
+    from metaworld.env_dict import ALL_V3_ENVIRONMENTS
+    from metaworld.types import Task
+
+    vectors = goal_vectors(task, seed)
     kind = ALL_V3_ENVIRONMENTS[task]
     # The goal is a part of the observation.
     shared = {"env_cls": kind, "partially_observable": False}
     return tuple(Task(env_name=task, data=pickle.dumps({"rand_vec": vector.copy(), **shared})) for vector in vectors)
+
+
+def along_widest(
+    vectors: Float[FloatArray, "goal number"], box: tuple[Float[FloatArray, "number"], Float[FloatArray, "number"]]
+) -> list[int]:
+    """Order goals along the coordinate that their box is widest in, the first of equally wide ones.
+
+    The box decides and not the goals that were drawn, so that the coordinate is the same under every seed.
+
+    >>> along_widest(np.array([[0.0, 2.0], [1.0, 0.0], [0.5, 1.0]]), (np.zeros(2), np.array([1.0, 2.0])))
+    [1, 2, 0]
+    """
+    widths = np.round(box[1] - box[0], 6)
+    return [int(number) for number in np.argsort(vectors[:, int(widths.argmax())], kind="stable")]
 
 
 def draw(task: str, seed: int, *, moves_hand: bool = False) -> Float[FloatArray, "goal number"]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from plastikit.errors import DivergedError
@@ -22,6 +24,8 @@ class LossLedger:
     def __init__(self) -> None:
         self._env_steps: list[int] = []
         self._losses: list[Tensor] = []
+        self._earlier = torch.empty((0, len(Losses._fields)))
+        """Those that a checkpoint kept; the first of ``_env_steps`` are theirs."""
 
     def add(self, env_step: int, losses: Losses) -> None:
         """Keep the losses of one update, unread."""
@@ -34,10 +38,10 @@ class LossLedger:
         Raises:
             DivergedError: one of them is not finite; it names the first.
         """
-        if not self._losses:
+        losses, env_steps = self._all().numpy(), self._env_steps
+        self._env_steps, self._losses, self._earlier = [], [], self._earlier[:0]
+        if not len(losses):
             return {f"{name}_loss": math.nan for name in Losses._fields}
-        losses = torch.stack(self._losses).numpy()
-        env_steps, self._env_steps, self._losses = self._env_steps, [], []
         bad = np.argwhere(~np.isfinite(losses))
         if bad.size:
             row, column = bad[0]
@@ -47,6 +51,17 @@ class LossLedger:
                 "all that was recorded so far is kept."
             )
         return {f"{name}_loss": float(mean) for name, mean in zip(Losses._fields, losses.mean(axis=0), strict=True)}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Give what was kept since the last row."""
+        return {"env_steps": list(self._env_steps), "losses": self._all()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what ``state_dict`` gave."""
+        self._env_steps, self._losses, self._earlier = list(state["env_steps"]), [], state["losses"]
+
+    def _all(self) -> Float[Tensor, "update loss"]:
+        return torch.cat((self._earlier, torch.stack(self._losses).cpu())) if self._losses else self._earlier
 
 
 class EpisodeLedger:
@@ -69,13 +84,21 @@ class EpisodeLedger:
         finished, self._finished = self._finished, []
         return float(np.mean(finished)) if finished else math.nan
 
+    def state_dict(self) -> dict[str, Any]:
+        """Give the returns of the episodes in progress, and of those that ended since the last row."""
+        return {"running": self._running.tolist(), "finished": list(self._finished)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what ``state_dict`` gave."""
+        self._running, self._finished = np.array(state["running"]), list(state["finished"])
+
 
 class Stopwatch:
-    """Seconds of training since the last row, evaluations left out."""
+    """Seconds of training since the last row, evaluations and checkpoints left out."""
 
-    def __init__(self) -> None:
+    def __init__(self, env_step: int = 0) -> None:
         self._started = time.perf_counter()
-        self._env_step = 0
+        self._env_step = env_step
 
     def rate(self, env_step: int) -> float:
         """Give the environment steps per second since the last row, and begin the next."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import math
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -12,14 +12,19 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from plastikit.train.compiled import compiled
 from plastikit.train.config import TrainingConfig
+from plastikit.train.device import tf32, training_device
 from plastikit.train.networks.architectures import build_network
 from plastikit.train.networks.blueprint import TaskNetwork
 from plastikit.train.policy import sample_action, typical_action
 from plastikit.train.randomness import torch_generator
 from plastikit.train.replay import Batch
+from plastikit.train.twins import constant_twin, target_of
 
 FloatArray = NDArray[np.float32]
+Tell = Callable[[str, Float[Tensor, "task sample"]], None]
+"""Hears the loss of each sample before its backward: ``actor``, or ``critic`` with the mean over both critics."""
 
 
 class Losses(NamedTuple):
@@ -31,16 +36,25 @@ class Losses(NamedTuple):
 
 
 class SoftActorCritic:
-    """An actor, two critics with their targets, and an entropy temperature for every task."""
+    """An actor, two critics with their targets, and an entropy temperature for every task.
+
+    Raises:
+        UnknownNameError: the configuration names no device.
+        ConfigurationError: the device is not there, or the precision needs a GPU.
+    """
 
     def __init__(self, config: TrainingConfig, *, observation_size: int, action_size: int) -> None:
+        self.device = training_device(config)
         self.settings = config.sac
         self._noise_size = action_size
         given = config.sac.target_entropy
         self._target_entropy = float(-action_size) if given is None else given
-        self._exploration = torch_generator(config.seed, "exploration")
-        self._update_noise = torch_generator(config.seed, "update noise")
+        self._is_tf32 = config.precision == "tf32"
+        self._is_bfloat16 = config.precision == "bfloat16"
+        self._exploration = torch_generator(config.seed, "exploration", device=self.device)
+        self._update_noise = torch_generator(config.seed, "update noise", device=self.device)
 
+        # First weights are drawn on the CPU, so that they are the same on every device.
         self.actor = build_network(
             config.actor,
             task_count=config.task_count,
@@ -48,7 +62,7 @@ class SoftActorCritic:
             output_size=2 * action_size,
             output_range=config.sac.actor_output_range,
             generator=torch_generator(config.seed, "actor"),
-        )
+        ).to(self.device)
         critic_0, critic_1 = (
             build_network(
                 config.critic,
@@ -57,12 +71,15 @@ class SoftActorCritic:
                 output_size=1,
                 output_range=config.sac.critic_output_range,
                 generator=torch_generator(config.seed, name),
-            )
+            ).to(self.device)
             for name in ("critic_0", "critic_1")
         )
         self.critics = (critic_0, critic_1)
-        self.targets = (_frozen_copy(critic_0), _frozen_copy(critic_1))
-        self.log_alpha = nn.Parameter(torch.full((config.task_count, 1), math.log(config.sac.initial_alpha)))
+        self.targets = (target_of(critic_0), target_of(critic_1))
+        self._constant_actor = constant_twin(self.actor)
+        self._constant_critics = (constant_twin(critic_0), constant_twin(critic_1))
+        first = torch.full((config.task_count, 1), math.log(config.sac.initial_alpha), device=self.device)
+        self.log_alpha = nn.Parameter(first)
 
         self._actor_parameters = list(self.actor.parameters())
         self._critic_parameters = [parameter for critic in self.critics for parameter in critic.parameters()]
@@ -72,118 +89,199 @@ class SoftActorCritic:
         self.critic_optimizer = self._adam(self._critic_parameters, config.sac.learning_rate)
         self.alpha_optimizer = self._adam([self.log_alpha], config.sac.alpha_learning_rate)
 
+        self._is_compiled = config.is_compiled
+        if config.is_compiled:
+            self._compiled_critic_losses = compiled(self._critic_losses, self.device)
+            self._compiled_actor_losses = compiled(self._actor_losses, self.device)
+
     @torch.no_grad()
     def explore(self, observation: Float[FloatArray, "task feature"]) -> Float[FloatArray, "task action"]:
         """Draw an action for each task from its policy."""
-        features = torch.from_numpy(observation).unsqueeze(1)
-        noise = torch.randn((len(observation), 1, self._noise_size), generator=self._exploration)
-        action, _ = self._policy(features, noise)
-        return action.squeeze(1).numpy()
+        features = torch.from_numpy(observation).to(self.device).unsqueeze(1)
+        noise = self._normal(self._exploration, len(observation), 1)
+        with tf32(is_on=self._is_tf32):
+            action, _ = self._policy(self._constant_actor, features, noise)
+        actions: FloatArray = action.squeeze(1).cpu().numpy()
+        return actions
 
     @torch.no_grad()
     def exploit(self, observation: Float[FloatArray, "task feature"]) -> Float[FloatArray, "task action"]:
         """Give each task's typical action; nothing is drawn."""
-        features = torch.from_numpy(observation).unsqueeze(1)
-        return typical_action(self.actor(features)).squeeze(1).numpy()
+        features = torch.from_numpy(observation).to(self.device).unsqueeze(1)
+        with tf32(is_on=self._is_tf32):
+            outputs = self._outputs(self._constant_actor, features)
+        actions: FloatArray = typical_action(outputs).squeeze(1).cpu().numpy()
+        return actions
 
     @property
     def alpha(self) -> Float[Tensor, "task"]:
         """Each task's entropy temperature."""
         return self.log_alpha.detach().exp().squeeze(1)
 
-    def update(self, batch: Batch) -> Losses:
-        """Learn from one batch: the critics, their targets, the actor, the temperatures, in this order."""
-        noise = torch.randn((2, *batch.action.shape), generator=self._update_noise)
+    def update(self, batch: Batch, tell: Tell | None = None) -> Losses:
+        """Learn from one batch: the critics, their targets, the actor, the temperatures, in this order.
+
+        Args:
+            batch: transitions of every task, on the agent's device.
+            tell: called before each of the two backwards with ``actor`` or ``critic`` and the loss of each sample,
+                weighted as it enters the mean, its graph attached. With it the update runs as it is written, compiled
+                or not, so that hooks on layers see it; hand it in for updates that are recorded.
+        """
+        return self.learn(batch, self._normal(self._update_noise, 2, *batch.action.shape[:2]), tell)
+
+    def learn(self, batch: Batch, noise: Float[Tensor, "2 task sample action"], tell: Tell | None = None) -> Losses:
+        """Do what ``update`` does with standard normal noise of the caller's: the critics' update's, the actor's."""
+        is_compiled = self._is_compiled and tell is None
+        for optimizer in (self.critic_optimizer, self.actor_optimizer, self.alpha_optimizer):
+            optimizer.zero_grad()
+        if is_compiled:
+            torch.compiler.cudagraph_mark_step_begin()
         log_alpha = self.log_alpha.detach()
         alpha = log_alpha.exp()
         weights = torch.softmax(-log_alpha, dim=0) * len(log_alpha) if self.settings.has_task_weights else None
 
-        critic_loss = self._update_critics(batch, noise[0], alpha, weights)
-        self._follow()
-        actor_loss, log_density = self._update_actor(batch, noise[1], alpha, weights)
-        alpha_loss = self._update_alpha(log_density)
+        with tf32(is_on=self._is_tf32):
+            critic_losses = self._compiled_critic_losses if is_compiled else self._critic_losses
+            losses = critic_losses(batch, noise[0], alpha, weights)
+            if tell is not None:
+                tell("critic", losses.mean(dim=0))
+            critic_loss = losses.mean()
+            critic_loss.backward()
+            self._step(self.critic_optimizer, self._critic_parameters)
+            self._follow()
+
+            actor_losses = self._compiled_actor_losses if is_compiled else self._actor_losses
+            losses, log_density = actor_losses(batch.observation, noise[1], alpha, weights)
+            if tell is not None:
+                tell("actor", losses)
+            actor_loss = losses.mean()
+            actor_loss.backward()
+            self._step(self.actor_optimizer, self._actor_parameters)
+
+        alpha_loss = self._update_alpha(log_density.detach())
         return Losses(critic_loss.detach(), actor_loss.detach(), alpha_loss.detach())
 
-    def _update_critics(
+    def state_dict(self) -> dict[str, Any]:
+        """Give all that the agent has come to, random generators included: another that loads it goes on bit for bit.
+
+        Tensors are the agent's own, not copies.
+        """
+        return {name: part.state_dict() for name, part in self._parts().items()} | {
+            "log_alpha": self.log_alpha.detach(),
+            "generators": {name: each.get_state() for name, each in self._generators().items()},
+        }
+
+    @torch.no_grad()
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from where the agent stood that ``state`` was taken of; it may lie on another device."""
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
+        self.log_alpha.copy_(state["log_alpha"])
+        for name, generator in self._generators().items():
+            generator.set_state(state["generators"][name].cpu())
+
+    def _parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
+        return {
+            "actor": self.actor,
+            **{f"critic_{number}": critic for number, critic in enumerate(self.critics)},
+            **{f"target_{number}": target for number, target in enumerate(self.targets)},
+            "actor_optimizer": self.actor_optimizer,
+            "critic_optimizer": self.critic_optimizer,
+            "alpha_optimizer": self.alpha_optimizer,
+        }
+
+    def _generators(self) -> dict[str, torch.Generator]:
+        return {"exploration": self._exploration, "update noise": self._update_noise}
+
+    def _normal(self, generator: torch.Generator, *shape: int) -> Float[Tensor, "*batch action"]:
+        return torch.randn((*shape, self._noise_size), generator=generator, device=self.device)
+
+    def _critic_losses(
         self,
         batch: Batch,
         noise: Float[Tensor, "task sample action"],
         alpha: Float[Tensor, "task 1"],
         weights: Float[Tensor, "task 1"] | None,
-    ) -> Float[Tensor, ""]:
+    ) -> Float[Tensor, "critic task sample"]:
         with torch.no_grad():
-            next_action, next_log_density = self._policy(batch.next_observation, noise)
+            next_action, next_log_density = self._policy(self._constant_actor, batch.next_observation, noise)
             next_value = torch.minimum(*self._values(self.targets, batch.next_observation, next_action))
-            next_value -= alpha * next_log_density
+            next_value = next_value - alpha * next_log_density
             target = batch.reward + self.settings.discount * (1.0 - batch.terminated) * next_value
 
         values = torch.stack(self._values(self.critics, batch.observation, batch.action))
-        loss = _weighted_mean((values - target).square(), weights)
-        self.critic_optimizer.zero_grad()
-        loss.backward(inputs=self._critic_parameters)
-        self._clip(self._critic_parameters)
-        self.critic_optimizer.step()
-        return loss
+        return _weighted((values - target).square(), weights)
 
-    def _update_actor(
+    def _actor_losses(
         self,
-        batch: Batch,
+        observation: Float[Tensor, "task sample feature"],
         noise: Float[Tensor, "task sample action"],
         alpha: Float[Tensor, "task 1"],
         weights: Float[Tensor, "task 1"] | None,
-    ) -> tuple[Float[Tensor, ""], Float[Tensor, "task sample"]]:
-        action, log_density = self._policy(batch.observation, noise)
-        value = torch.minimum(*self._values(self.critics, batch.observation, action))
-        loss = _weighted_mean(alpha * log_density - value, weights)
-        self.actor_optimizer.zero_grad()
-        # Naming the actor's parameters spares the critics' weight gradients and leaves their .grad alone.
-        loss.backward(inputs=self._actor_parameters)
-        self._clip(self._actor_parameters)
-        self.actor_optimizer.step()
-        return loss, log_density.detach()
+    ) -> tuple[Float[Tensor, "task sample"], Float[Tensor, "task sample"]]:
+        action, log_density = self._policy(self.actor, observation, noise)
+        value = torch.minimum(*self._values(self._constant_critics, observation, action))
+        return _weighted(alpha * log_density - value, weights), log_density
 
     def _update_alpha(self, log_density: Float[Tensor, "task sample"]) -> Float[Tensor, ""]:
         loss = -(self.log_alpha * (log_density + self._target_entropy)).mean()
-        self.alpha_optimizer.zero_grad()
         loss.backward()
         self.alpha_optimizer.step()
         return loss
+
+    def _step(self, optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter]) -> None:
+        clip_together(parameters, self.settings.gradient_clip_norm)
+        optimizer.step()
 
     @torch.no_grad()
     def _follow(self) -> None:
         torch._foreach_lerp_(self._target_tensors, self._critic_tensors, self.settings.target_update_rate)
 
     def _policy(
-        self, observation: Float[Tensor, "task sample feature"], noise: Float[Tensor, "task sample action"]
+        self,
+        actor: TaskNetwork,
+        observation: Float[Tensor, "task sample feature"],
+        noise: Float[Tensor, "task sample action"],
     ) -> tuple[Float[Tensor, "task sample action"], Float[Tensor, "task sample"]]:
         return sample_action(
-            self.actor(observation), noise, log_std_min=self.settings.log_std_min, log_std_max=self.settings.log_std_max
+            self._outputs(actor, observation),
+            noise,
+            log_std_min=self.settings.log_std_min,
+            log_std_max=self.settings.log_std_max,
         )
 
     def _values(
         self,
-        critics: tuple[nn.Module, nn.Module],
+        critics: tuple[TaskNetwork, TaskNetwork],
         observation: Float[Tensor, "task sample feature"],
         action: Float[Tensor, "task sample action"],
     ) -> tuple[Float[Tensor, "task sample"], Float[Tensor, "task sample"]]:
         features = torch.cat((action, observation), dim=-1)
-        return critics[0](features).squeeze(-1), critics[1](features).squeeze(-1)
+        first, second = (self._outputs(critic, features).squeeze(-1) for critic in critics)
+        return first, second
+
+    def _outputs(
+        self, network: TaskNetwork, features: Float[Tensor, "task sample feature"]
+    ) -> Float[Tensor, "task sample output"]:
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._is_bfloat16):
+            outputs: Tensor = network(features)
+        return outputs.to(features.dtype)
 
     def _adam(self, parameters: list[nn.Parameter], learning_rate: float) -> torch.optim.Adam:
         return torch.optim.Adam(parameters, lr=learning_rate, eps=self.settings.adam_epsilon, fused=True)
 
-    def _clip(self, parameters: list[nn.Parameter]) -> None:
-        nn.utils.clip_grad_norm_(parameters, self.settings.gradient_clip_norm, foreach=True)
+
+def clip_together(parameters: list[nn.Parameter], largest: float) -> None:
+    """Scale gradients down to a norm of ``largest``, taken as one vector; shorter ones stay bit for bit.
+
+    Without the 1e-6 that torch's own clipping adds to the norm, as published.
+    """
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    norm = nn.utils.get_total_norm(gradients, foreach=True)
+    torch._foreach_mul_(gradients, largest / norm.clamp(min=largest))
 
 
-def _frozen_copy(network: TaskNetwork) -> TaskNetwork:
-    frozen = copy.deepcopy(network)
-    for parameter in frozen.parameters():
-        parameter.requires_grad = False
-    return frozen
-
-
-def _weighted_mean(
+def _weighted(
     losses: Float[Tensor, "*critic task sample"], weights: Float[Tensor, "task 1"] | None
-) -> Float[Tensor, ""]:
-    return losses.mean() if weights is None else (weights * losses).mean()
+) -> Float[Tensor, "*critic task sample"]:
+    return losses if weights is None else weights * losses

@@ -42,7 +42,8 @@ class Share:
             board.reward[row] = outcome.reward
             board.is_terminated[row] = outcome.is_terminated
             board.is_truncated[row] = outcome.is_truncated
-            board.is_success[row] = outcome.is_success
+            board.is_success[row] = bool(outcome.is_success)
+            board.is_success_told[row] = outcome.is_success is not None
             is_ended = outcome.is_terminated or outcome.is_truncated
             if is_ended or (outcome.is_success and row in self._ends_at_success):
                 self._begin(row)

@@ -136,6 +136,11 @@ class Monitor:
         return self._pace.steps
 
     @property
+    def is_due(self) -> bool:
+        """Whether a record is on its way, so that the next update is looked at."""
+        return not self._pace.is_idle
+
+    @property
     def layers(self) -> Watched:
         """Each watched layer, and why it is watched; functions that a forward calls are met when it first runs."""
         return Watched({label: why for network in self._networks.values() for label, why in network.layers.items()})
@@ -217,8 +222,9 @@ class Monitor:
         """Tell the loss of each sample, from which conflict between groups and the noise of gradients are measured.
 
         Call it before ``backward()``; between due steps it returns at once. On a due step it takes the gradients of
-        pieces of the batch, one backward pass each, and leaves the parameters' ``.grad`` and the graph as they are.
-        Hooks of your own on tensors of the graph run in each of these passes; ``retain_grad()`` adds them all up.
+        pieces of the batch: by two backward passes where layers keep samples in rows, by one for each piece elsewhere.
+        The parameters' ``.grad`` and the graph stay as they are. Hooks of your own on tensors of the graph run in each
+        of these passes; ``retain_grad()`` adds them all up.
 
         >>> losses = nn.functional.mse_loss(model(inputs), targets, reduction="none")  # doctest: +SKIP
         >>> monitor.losses(losses, groups=task)  # doctest: +SKIP

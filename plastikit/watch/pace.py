@@ -48,7 +48,7 @@ class Pace:
         """Optimizers that were not attached, and were looked at."""
         self._stepped: set[int] = set()
         self._inside: set[int] = set()
-        self._is_idle = False
+        self.is_idle = False
         """Whether no record is on its way."""
         self._quiet_until = 0
         """The step before which nothing can be due: until then an update costs a few entries in sets, and no call."""
@@ -90,7 +90,7 @@ class Pace:
         """Take the gradients of pieces of the batch, for each network whose record is on its way and asks for them."""
         for clock in self._clocks:
             is_waiting = clock.due is not None and not clock.left and Needs.LOSSES in clock.watch.needs
-            if is_waiting and network in {None, clock.name}:
+            if is_waiting and network in {None, clock.name} and not self._is_of_next_round(clock):
                 start, apart = perf_counter(), self._ledger.apart
                 clock.take_losses(losses, groups, shared)
                 self._ledger.charge_capture(start, apart)
@@ -111,7 +111,7 @@ class Pace:
 
     def _before_step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         key = id(optimizer)
-        if key not in self._stepped and self._is_idle:
+        if key not in self._stepped and self.is_idle:
             self._inside.add(key)
             return
         start, apart = perf_counter(), self._ledger.apart
@@ -140,7 +140,7 @@ class Pace:
                 self._meet(optimizer)
             return
         self._inside.discard(key)
-        if self._is_idle:
+        if self.is_idle:
             self._stepped.add(key)
             step = self._round + 1
             if self._stepped >= self._everyone:
@@ -209,11 +209,11 @@ class Pace:
 
     def _rest(self) -> None:
         """Take the hooks off networks that no record waits for, before the training goes on."""
-        self._is_idle = True
+        self.is_idle = True
         self._quiet_until = 0
         for clock in self._clocks:
             if clock.due is not None:
-                self._is_idle = False
+                self.is_idle = False
             elif clock.watch.is_armed:
                 clock.stop()
 
@@ -223,8 +223,12 @@ class Pace:
             self._asked = step, self._agenda(step)
         return self._asked[1] is not None
 
+    def _is_of_next_round(self, clock: Clock) -> bool:
+        """Whether the record waits for an update that comes after one which the network has yet to make."""
+        return clock.due is not None and clock.due > self._round and self._stepped.isdisjoint(clock.owned)
+
     def _open(self, step: int, clocks: Iterable[Clock]) -> None:
-        self._is_idle = False
+        self.is_idle = False
         self._heard_until = step
         for clock in clocks:
             if clock.due is not None and clock.due >= step:

@@ -14,9 +14,10 @@ from torch import Tensor
 from plastikit.errors import ConfigurationError, UnknownNameError
 from plastikit.watch.groups import group_ids
 from plastikit.watch.probe import Pieces
+from plastikit.watch.rows import gradients_of_rows
 
 PIECES: Final = 8
-"""Pieces of a batch, as far as its groups leave a choice: each costs one backward pass."""
+"""Pieces of a batch, as far as its groups leave a choice: each can cost one backward pass."""
 
 
 def pieces_of(
@@ -30,7 +31,7 @@ def pieces_of(
 
     The samples of a group go to its pieces in turn: max(2, ceil(8 / number of groups)) of them, fewer where it has
     fewer samples. Nothing is left behind: no ``.grad`` is touched, no random number is drawn, and the graph stays for
-    the training's own ``backward``. Hooks on tensors of the graph do run, once for each piece.
+    the training's own ``backward``. Hooks on tensors of the graph do run, with each backward pass that is made.
 
     Args:
         losses: The loss of each sample with its graph, [sample]; over further dimensions a sample's mean is taken.
@@ -46,8 +47,12 @@ def pieces_of(
     per_sample = _per_sample(losses)
     per_piece, group, samples = _cut(_groups_of(groups, per_sample), per_sample)
     chosen = _chosen(parameters, shared)
-    rows = [_gradient(per_sample, weight, chosen) for weight in per_piece]
-    return _joined(rows, chosen, group, samples, is_given=shared is not None)
+    at_once = gradients_of_rows(per_sample, per_piece, chosen)
+    rest = [tensor for place, tensor in enumerate(chosen) if place not in at_once]
+    rows = [_gradient(per_sample, weight, rest) for weight in per_piece]
+    one_by_one = iter(_columns(rows, len(rest)))
+    columns = [at_once[place] if place in at_once else next(one_by_one) for place in range(len(chosen))]
+    return _joined(columns, chosen, group, samples, is_given=shared is not None)
 
 
 def pieces_of_groups(
@@ -81,8 +86,11 @@ def pieces_of_groups(
     chosen = _chosen(parameters, shared)
     rows = [_gradient(loss, torch.ones_like(loss), chosen) for loss in losses.values()]
     group = torch.arange(len(rows))
-    return _joined(rows, chosen, group, torch.ones_like(group), is_given=shared is not None)
+    return _joined(_columns(rows, len(chosen)), chosen, group, torch.ones_like(group), is_given=shared is not None)
 
+
+_GLANCE: Final = 1_024
+"""Entries of a parameter that are looked at first."""
 
 _NO_GRAPH: Final = (
     "losses carry no graph; give them as they were computed, before backward(), detach() or item(), and outside "
@@ -163,8 +171,19 @@ def _dense(gradient: Tensor) -> Tensor:
     return plain.reshape(-1).to(torch.promote_types(plain.dtype, torch.float32))
 
 
+def _columns(rows: Sequence[Sequence[Tensor | None]], count: int) -> list[Tensor | None]:
+    """For each of ``count`` parameters the gradients of all pieces; None where no piece reaches it."""
+    columns: list[Tensor | None] = []
+    for place in range(count):
+        entries = [row[place] for row in rows]
+        some = next((entry for entry in entries if entry is not None), None)
+        filled = [torch.zeros_like(some) if entry is None else entry for entry in entries] if some is not None else None
+        columns.append(None if filled is None else torch.stack(filled))
+    return columns
+
+
 def _joined(
-    rows: Sequence[Sequence[Tensor | None]],
+    found: Sequence[Tensor | None],
     parameters: Sequence[Tensor],
     group: Tensor,
     samples: Tensor,
@@ -172,20 +191,25 @@ def _joined(
     is_given: bool,
 ) -> Pieces:
     """The gradients of all pieces side by side, over the parameters that are shared."""
-    columns = []
-    for entries in zip(*rows, strict=True):
-        some = next((entry for entry in entries if entry is not None), None)
-        if some is not None:
-            columns.append(torch.stack([torch.zeros_like(some) if entry is None else entry for entry in entries]))
+    columns = [column for column in found if column is not None]
     if columns and not is_given and len(group.unique()) > 1:
-        overlaps = torch.stack([_is_shared(column, group).to(columns[0].device) for column in columns]).tolist()
-        columns = [column for column, overlap in zip(columns, overlaps, strict=True) if overlap]
+        # Of what is shared some of the first entries are: most parameters are not gone through in full.
+        glances = _are_shared([column[:, :_GLANCE] for column in columns], group)
+        unsure = [column for column, is_shared in zip(columns, glances, strict=True) if not is_shared]
+        found_later = iter(_are_shared(unsure, group) if unsure else [])
+        columns = [column for column, is_shared in zip(columns, glances, strict=True) if is_shared or next(found_later)]
     device = parameters[0].device if parameters else torch.device("cpu")
     if not columns:
-        nothing = torch.zeros(len(rows), 0, device=device)
+        nothing = torch.zeros(len(group), 0, device=device)
         return Pieces(gradients=nothing, groups=group.to(device), samples=samples.to(device))
     joined = torch.cat([column.to(device) for column in columns], dim=1)
     return Pieces(gradients=joined, groups=group.to(device), samples=samples.to(device))
+
+
+def _are_shared(columns: Sequence[Tensor], group: Int[Tensor, "piece"]) -> list[bool]:
+    """Answered for all in one transfer from the device."""
+    answers: list[bool] = torch.stack([_is_shared(column, group).to(columns[0].device) for column in columns]).tolist()
+    return answers
 
 
 def _is_shared(gradients: Float[Tensor, "piece entry"], group: Int[Tensor, "piece"]) -> Bool[Tensor, ""]:

@@ -21,7 +21,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 
 from plastikit.train.balance import cores
 from plastikit.train.tasks import MT10
-from plastikit.train.workers import Simulators, TaskEnvironments
+from plastikit.train.workers import Simulators, TaskEnvironments, VectorStep
 
 STEPS, ROUNDS = 200, 7
 ACTIONS = np.random.default_rng(0).uniform(-1.0, 1.0, (STEPS, len(MT10), 4)).astype(np.float32)
@@ -40,7 +40,7 @@ def test_rate_of_random_actions(workers: int) -> None:
         begin()
     variants: dict[str, Callable[[], object]] = {
         "free": free.step,
-        "ours": lambda: [ours.step(action) for action in ACTIONS],
+        "ours": lambda: [stepped(ours, action) for action in ACTIONS],
         "SyncVectorEnv": lambda: [sync.step(action) for action in ACTIONS],
         "AsyncVectorEnv": lambda: [apart.step(action) for action in ACTIONS],
     }
@@ -51,12 +51,25 @@ def test_rate_of_random_actions(workers: int) -> None:
             rates[name].append(STEPS * len(MT10) / seconds(variants[name]))
     print(f"\n{workers} workers, {cores()} cores: environment steps per second, and the share of free ones")
     for name, values in rates.items():
-        share = statistics.median(a / b for a, b in zip(values, rates["free"], strict=True))
-        print(f"  {name:16} {statistics.median(values):8.0f} {share:8.3f} ×")
+        print(f"  {name:16} {statistics.median(values):8.0f} {ratio(values, rates['free']):8.3f} ×")
+    better = max("SyncVectorEnv", "AsyncVectorEnv", key=lambda name: statistics.median(rates[name]))
+    print(f"  ours against {better}: {ratio(rates['ours'], rates[better]):.3f} ×")
     for closing in (sync, apart, simulators, free):
         closing.close()
-    # The busiest tenth of a loaded machine must not decide; half of what is aimed at would be a fault.
-    assert statistics.median(a / b for a, b in zip(rates["ours"], rates["free"], strict=True)) > 0.5
+    assert ratio(rates["ours"], rates["free"]) >= 0.75
+    # Equal rates differ by noise.
+    assert ratio(rates["ours"], rates[better]) > 0.95
+
+
+def ratio(rates: list[float], others: list[float]) -> float:
+    """The median over the rounds of one variant's rate over another's in the same round."""
+    return statistics.median(one / other for one, other in zip(rates, others, strict=True))
+
+
+def stepped(environments: TaskEnvironments, actions: np.ndarray) -> VectorStep:
+    """Take one action in every task, as training does."""
+    environments.order(actions)
+    return environments.collect()
 
 
 THEIRS = "import gymnasium, metaworld; gymnasium.make_vec('Meta-World/{tasks}', vector_strategy='sync', seed=1).reset()"

@@ -10,27 +10,28 @@ import numpy as np
 from gymnasium.spaces import Box
 
 from plastikit.train.balance import shares, step_costs
-from plastikit.train.config import GOALS_PER_TASK
 from plastikit.train.crew import Crew
-from plastikit.train.environment import ACTION_SIZE, OBSERVATION_SIZE, TaskEnvironment, TaskStep
+from plastikit.train.environment import TaskStep
 from plastikit.train.randomness import numpy_generator
+from plastikit.train.suites import goal_count, maker, sizes
 
 
 class GymnasiumTask(gymnasium.Env[np.ndarray, np.ndarray]):
     """A task as gymnasium steps it, with the goals in the order in which the trainer takes them."""
 
-    observation_space = Box(-np.inf, np.inf, (OBSERVATION_SIZE,), np.float64)
-    action_space = Box(-1.0, 1.0, (ACTION_SIZE,), np.float32)
-
     def __init__(self, task: str, seed: int) -> None:
-        self._environment = TaskEnvironment(task, seed)
+        observation, action = sizes((task,))
+        self.observation_space = Box(-np.inf, np.inf, (observation,), np.float64)
+        self.action_space = Box(-1.0, 1.0, (action,), np.float32)
+        self._environment = maker(task, seed)()
+        self._goal_count = goal_count(task)
         self._goal_draws = numpy_generator(seed, "episodes", task)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """Begin an episode with the next goal."""
-        return self._environment.reset(int(self._goal_draws.integers(GOALS_PER_TASK))), {}
+        return self._environment.reset(int(self._goal_draws.integers(self._goal_count))), {}
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Take one action."""
@@ -43,7 +44,8 @@ class FreeTasks:
 
     def __init__(self, tasks: Sequence[str], seed: int, steps: int) -> None:
         self._tasks = [GymnasiumTask(task, seed) for task in tasks]
-        self._actions = np.random.default_rng(0).uniform(-1, 1, (steps, len(tasks), ACTION_SIZE)).astype(np.float32)
+        shape = (steps, len(tasks), sizes(tasks).action)
+        self._actions = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
 
     def reset(self, goal: int) -> np.ndarray:
         """Begin an episode in every task."""
@@ -82,8 +84,8 @@ def free_crew(tasks: Sequence[str], seed: int, steps: int, workers: int) -> Crew
         [f"share {number}" for number in range(workers)],
         [[number] for number in range(workers)],
         ends_at_success=frozenset(),
-        observation_size=OBSERVATION_SIZE,
-        action_size=ACTION_SIZE,
+        observation_size=sizes(tasks).observation,
+        action_size=sizes(tasks).action,
     )
     crew.board.is_asked[:] = True
     return crew

@@ -39,6 +39,8 @@ def test_sizes_are_taken() -> None:
     assert found["actor"] == 41 * 7 + 7 + 7 * 7 + 7 + 7 * 8 + 8
     assert ask("--arch", "soft_modules", "--tasks", "50")["depth"] == 4
     assert ask("--tasks", "80")["tasks"] == 80
+    pendulums = ask("--arch", "plain", "--tasks", "pendulum/2", "--width", "7", "--depth", "2")
+    assert pendulums["actor"] == 5 * 7 + 7 + 7 * 7 + 7 + 7 * 2 + 2
 
 
 def test_match_finds_the_width() -> None:

@@ -12,41 +12,45 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from plastikit.errors import ConfigurationError
 from plastikit.record.dataset import open_run, open_runs, read_attributes
+from plastikit.record.store import mark
 from plastikit.sweep.execute import SET_ASIDE, Update, execute
 from plastikit.sweep.grid import PlannedRun, plan
 from plastikit.sweep.shapes import of_widths
 from plastikit.train.config import EvaluationConfig, SacConfig, TrainingConfig
+from plastikit.watch.schedule import every
 
 
-def _config(steps: int = 150, learning_rate: float = 3e-4) -> TrainingConfig:
+def _config(steps: int = 150, learning_rate: float = 3e-4, threads: int | None = 1) -> TrainingConfig:
     return TrainingConfig(
-        tasks="reach-v3",
+        tasks="pendulum/1",
         env_steps_per_task=steps,
         log_interval_vector_steps=25,
+        threads=threads,
         sac=SacConfig(warm_up_vector_steps=50, batch_size_per_task=16, learning_rate=learning_rate),
         evaluation=EvaluationConfig(interval_env_steps_per_task=10**6, episodes_per_task=1),
     )
 
 
 def _runs(config: TrainingConfig, *widths: int) -> list[PlannedRun]:
-    return plan(config, tasks=["reach-v3"], shapes=of_widths("multi_head", widths), seeds=[0])
+    return plan(config, tasks=["pendulum/1"], shapes=of_widths("multi_head", widths), seeds=[0])
 
 
 def test_a_sweep_runs_records_and_is_not_repeated(tmp_path: Path) -> None:
     """Every run ends with its records; the same sweep started again leaves them as they are."""
-    runs = _runs(_config(), 8, 16)
+    runs = _runs(_config(threads=None), 8, 16)
     updates: list[Update] = []
-    outcome = execute(runs, tmp_path, probe_interval=20, on_update=updates.append)
+    outcome = execute(runs, tmp_path, schedule=every(20), on_update=updates.append)
     assert outcome.finished == tuple(sorted(run.name for run in runs))
     assert {update.name for update in updates if update.progress} == {run.name for run in runs}
 
     joined = open_runs(tmp_path)
     assert sorted(joined["width"].values) == [8, 16]
-    assert joined["diagnostics"]["step"].values.tolist() == [0, 20, 40, 60, 80]
+    assert joined["diagnostics"]["step"].values.tolist() == [0, 20, 40, 60, 80, 100]
     cores = len(os.sched_getaffinity(0))
     for name in ("threads", "workers"):
         taken = [read_attributes(tmp_path / f"{run.name}.zarr")["configuration"][name] for run in runs]
@@ -54,14 +58,14 @@ def test_a_sweep_runs_records_and_is_not_repeated(tmp_path: Path) -> None:
 
     written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("zarr.json")}
     again: list[Update] = []
-    assert execute(runs, tmp_path, probe_interval=20, on_update=again.append) == outcome
+    assert execute(runs, tmp_path, schedule=every(20), on_update=again.append) == outcome
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("zarr.json")} == written
     assert [update.is_old for update in again] == [True, True]
 
     with pytest.raises(ConfigurationError, match="env_steps_per_task is 150 there and 160 here"):
-        execute(_runs(_config(steps=160), 8), tmp_path, probe_interval=20)
+        execute(_runs(_config(steps=160, threads=None), 8), tmp_path, schedule=every(20))
     with pytest.raises(ConfigurationError, match=r"schedule is 'Every\(steps=20\)' there and 'Every\(steps=10\)' here"):
-        execute(runs, tmp_path, probe_interval=10)
+        execute(runs, tmp_path, schedule=every(10))
 
 
 def test_a_folder_that_cannot_be_one(tmp_path: Path) -> None:
@@ -75,12 +79,12 @@ def test_a_run_that_fails_stops_no_other(tmp_path: Path) -> None:
     """A run that diverges is recorded with its error and all its records; its neighbour finishes."""
     sound, broken = _runs(_config(), 8, 16)
     broken = replace(broken, config=replace(broken.config, sac=replace(broken.config.sac, learning_rate=1e30)))
-    outcome = execute([sound, broken], tmp_path, probe_interval=1)
+    outcome = execute([sound, broken], tmp_path, schedule=every(1))
     assert outcome.finished == (sound.name,)
     assert "DivergedError" in outcome.failed[broken.name]
 
-    assert execute([sound, broken], tmp_path, probe_interval=1) == outcome
-    execute([broken], tmp_path, probe_interval=1, retries_failed=True)
+    assert execute([sound, broken], tmp_path, schedule=every(1)) == outcome
+    execute([broken], tmp_path, schedule=every(1), retries_failed=True)
     assert (tmp_path / SET_ASIDE / f"{broken.name}-1.zarr").exists()
 
     store = tmp_path / f"{broken.name}.zarr"
@@ -113,13 +117,14 @@ from dataclasses import replace
 from pathlib import Path
 from test_execute import _config, _runs
 from plastikit.sweep.execute import execute
+from plastikit.watch.schedule import every
 
 def say(update):
     has_learned = update.progress is not None and update.progress.env_steps >= 100
     print(update.name, update.state, has_learned, flush=True)
 
 if __name__ == "__main__":
-    execute(_runs(_config(steps=int(sys.argv[2])), 8), Path(sys.argv[1]), probe_interval=1, on_update=say)
+    execute(_runs(_config(steps=int(sys.argv[2])), 8), Path(sys.argv[1]), schedule=every(5), on_update=say)
 """
 
 
@@ -137,7 +142,7 @@ def _start_sweep(folder: Path, steps: int) -> subprocess.Popen[str]:
 
 
 def test_interrupted_and_started_again(tmp_path: Path) -> None:
-    """A terminal's Ctrl-C closes the run so that it can be read; the next sweep sets it aside and begins it anew."""
+    """A terminal's Ctrl-C closes the run so that it can be read; the next sweep goes on from its last checkpoint."""
     with _start_sweep(tmp_path, 100_000) as process:
         with pytest.raises(ConfigurationError, match="another sweep is writing"):
             execute(_runs(_config(steps=100_000), 8), tmp_path / "runs")
@@ -147,14 +152,41 @@ def test_interrupted_and_started_again(tmp_path: Path) -> None:
     store = tmp_path / "runs" / f"{run.name}.zarr"
     assert read_attributes(store)["state"] == "interrupted"
     recorded = open_run(store)["diagnostics"]["step"].values
-    assert recorded.tolist() == list(range(len(recorded)))
+    assert recorded.tolist() == list(range(0, 5 * len(recorded), 5))
     assert len(recorded) > 1
 
     with _start_sweep(tmp_path, 100_000) as process:
         process.kill()
-    aside = tmp_path / "runs" / SET_ASIDE / f"{run.name}-1.zarr"
-    assert open_run(aside)["diagnostics"].sizes["step"] == len(recorded)
+    assert not (tmp_path / "runs" / SET_ASIDE).exists()
+    assert open_run(store)["events"]["kind"].values.tolist() == ["resumed"]
     _wait_until(lambda: read_attributes(store)["state"] == "interrupted")
+
+
+def test_a_sweep_that_was_cut_off_ends_as_one_that_was_not(tmp_path: Path) -> None:
+    """Killed with SIGKILL, both the sweep and its run, and started again, its records are those of a whole one."""
+    config = _config(steps=300)
+    with _start_sweep(tmp_path, 300) as process:
+        os.killpg(process.pid, signal.SIGKILL)
+    (run,) = _runs(config, 8)
+    execute([run], tmp_path / "whole", jobs=1, schedule=every(5))
+    execute([run], tmp_path / "runs", jobs=1, schedule=every(5))
+    names = ("dormant_fraction", "weight_norm", "srank", "observed_dormant_fraction")
+    whole, resumed = (open_run(tmp_path / name / f"{run.name}.zarr")["diagnostics"] for name in ("whole", "runs"))
+    for name in names:
+        np.testing.assert_array_equal(whole[name].values, resumed[name].values, err_msg=name)
+    kept = tmp_path / "runs" / f"{run.name}.checkpoints"
+    assert [path.name for path in kept.iterdir()] == ["final.pt"]
+
+
+def test_without_a_checkpoint_a_run_begins_anew(tmp_path: Path) -> None:
+    """The record of a run that was cut off and kept no checkpoints is set aside."""
+    (run,) = _runs(_config(), 8)
+    execute([run], tmp_path, schedule=every(20), keeps_checkpoints=False)
+    store = tmp_path / f"{run.name}.zarr"
+    mark(store, "interrupted", error="cut off")
+    assert not store.with_suffix(".checkpoints").exists()
+    assert execute([run], tmp_path, schedule=every(20)).finished == (run.name,)
+    assert read_attributes(tmp_path / SET_ASIDE / f"{run.name}-1.zarr")["state"] == "interrupted"
 
 
 def test_a_worker_leaves_ctrl_c_to_the_sweep(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from plastikit.errors import ConfigurationError, UnknownNameError
 from plastikit.sweep.grid import plan
 from plastikit.sweep.shapes import of_widths, parameter_matched
-from plastikit.train.config import SacConfig, TrainingConfig
+from plastikit.train.config import ProbeSetConfig, SacConfig, TrainingConfig
 
 
 def test_every_combination_once() -> None:
@@ -46,6 +46,21 @@ def test_what_was_published_with_an_architecture_goes_with_it() -> None:
     assert (simple.config.sac.alpha_learning_rate, simple.config.sac.log_std_min) == (3e-4, -20.0)
     assert {run.config.sac.batch_size_per_task for run in (moore, simple)} == {7}
     assert moore.name == "MT10_moore_seed-0"
+
+
+def test_all_runs_are_scored_on_the_states_of_tasks_that_all_of_them_have() -> None:
+    """The probe set's tasks are the smallest draw's, as draws are nested, unless given or none is shared."""
+    shapes = of_widths("plain", [8])
+    runs = plan(TrainingConfig(), tasks=["1", "5", "MT50"], shapes=shapes, seeds=[0])
+    (first,) = runs[0].config.task_names
+    assert {run.config.probe_set.tasks for run in runs} == {first}
+
+    given = TrainingConfig(probe_set=ProbeSetConfig(tasks="push-v3", samples=7))
+    runs = plan(given, tasks=["MT10", "push-v3"], shapes=shapes, seeds=[0])
+    assert {run.config.probe_set for run in runs} == {given.probe_set}
+
+    apart = plan(TrainingConfig(), tasks=["reach-v3", "push-v3"], shapes=shapes, seeds=[0])
+    assert {run.config.probe_set.tasks for run in apart} == {None}
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from plastikit.train.balance import shares, step_costs
+from plastikit.train.balance import cores, shares, step_costs, worker_count
 from plastikit.train.tasks import MT10, MT50
 
 
@@ -46,5 +46,13 @@ def test_equal_costs_come_to_an_end() -> None:
 
 
 def test_a_task_that_was_not_measured_costs_as_much_as_the_mean() -> None:
-    """Any task can be shared out."""
+    """Any task can be shared out; a part costs what its whole does."""
     assert step_costs(["juggle-v3"])[0] == pytest.approx(np.mean(step_costs(MT50)))
+    assert step_costs(["push-v3-2of3"]) == step_costs(["push-v3"])
+
+
+def test_cheap_tasks_are_stepped_by_one_process() -> None:
+    """Handing two pendulums over would cost more than stepping them."""
+    assert worker_count(step_costs(["pendulum-1of2", "pendulum-2of2"])) == 1
+    assert worker_count(step_costs(["reach-v3"])) == 1
+    assert worker_count(step_costs(MT10)) == min(cores(), 10)

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from plastikit.errors import SimulatorError
+from plastikit.errors import ConfigurationError, SimulatorError
 from plastikit.train.crew import Crew
 from zoo.environments import Counting, Crashing, Killed, Loaded, Raising, Slow, Unmakeable, crew, step_and_tell
 
@@ -64,6 +64,30 @@ def test_every_row_gets_its_action_and_gives_its_outcome(pair: Crew) -> None:
     first, second, third = pair.board.reward
     assert first == third != second
     assert os.getpid() not in {first, second}
+
+
+def test_a_step_is_ordered_and_then_collected() -> None:
+    """Ordering waits for nobody, and one step at a time is under way."""
+    with closing(crew(Slow, Slow)) as made:
+        begin(made)
+        start = time.perf_counter()
+        made.order()
+        assert time.perf_counter() - start < 0.25
+        with pytest.raises(RuntimeError, match=r"collect\(\)"):
+            made.order()
+        made.collect()
+        assert time.perf_counter() - start > 0.5
+        assert made.board.next_observation[:, 1].tolist() == [1, 1]
+
+
+def test_a_lone_share_takes_its_step_when_it_is_collected() -> None:
+    """What is ordered of this process is done when it has time."""
+    with closing(crew(Counting, workers=1)) as made:
+        begin(made)
+        made.order()
+        assert made.board.reward.tolist() == [0.0]
+        made.collect()
+        assert made.board.reward.tolist() == [os.getpid()]
 
 
 def test_an_ended_episodes_successor_begins_within_the_step(pair: Crew) -> None:
@@ -221,3 +245,16 @@ def test_waiting_for_an_order_costs_no_processor_time(pair: Crew) -> None:
     before = used()
     time.sleep(1.0)
     assert used() - before <= 0.02
+
+
+def test_what_cannot_be_sent_to_a_process_is_refused_before_one_is_started() -> None:
+    """The message names the environments and the two ways out."""
+    with pytest.raises(ConfigurationError, match=r"what makes local cannot be sent .* workers=1"):
+        Crew(
+            [lambda: Counting(), Counting],  # noqa: PLW0108  a class could be sent
+            ["local", "Counting"],
+            [[0], [1]],
+            ends_at_success=frozenset(),
+            observation_size=3,
+            action_size=1,
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from metaworld.policies import ENV_POLICY_MAP
 
 from plastikit.train.environment import ACTION_SIZE, OBSERVATION_SIZE, TaskEnvironment
 
@@ -36,6 +37,22 @@ def test_a_goal_and_actions_decide_an_episode(reach: TaskEnvironment) -> None:
     assert np.array_equal(first, fresh)
     assert rewards == again_rewards
     assert not np.array_equal(first, other)
+
+
+@pytest.mark.parametrize("task", ["door-open-v3", "stick-pull-v3", "basketball-v3"])
+def test_an_episode_does_not_depend_on_what_the_one_before_moved(task: str) -> None:
+    """After its script has moved things about, an environment begins and goes on as a fresh one."""
+    used, script = TaskEnvironment(task, 0), ENV_POLICY_MAP[task]()  # type: ignore[abstract]
+    observation, moves = used.reset(4), []
+    for _ in range(120):
+        moves.append(np.clip(script.get_action(observation), -1.0, 1.0).astype(np.float32))
+        observation = used.step(moves[-1]).observation
+    fresh = TaskEnvironment(task, 0)
+    assert np.array_equal(used.reset(3), fresh.reset(3))
+    for move in (*moves, *ACTIONS):
+        found, wanted = used.step(move), fresh.step(move)
+        assert np.array_equal(found.observation, wanted.observation)
+        assert found[1:] == wanted[1:]
 
 
 def test_the_goal_is_observed(reach: TaskEnvironment) -> None:

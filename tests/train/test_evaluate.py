@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import closing
 
@@ -13,8 +16,10 @@ from metaworld.policies import ENV_POLICY_MAP
 from plastikit.train.environment import TaskEnvironment
 from plastikit.train.evaluate import Evaluation, Evaluator
 from plastikit.train.workers import Simulators
+from zoo.pendulums import swing_up
 
 TASKS = ("reach-v3", "drawer-close-v3")
+PENDULUMS = ("pendulum-1of2", "pendulum-2of2")
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +27,13 @@ def evaluator() -> Iterator[Evaluator]:
     """Two tasks, three episodes each."""
     with closing(Simulators(TASKS, seed=0)) as simulators:
         yield Evaluator(simulators, episodes=3)
+
+
+@pytest.fixture(scope="module")
+def light() -> Iterator[Evaluator]:
+    """Two pendulums, four episodes each."""
+    with closing(Simulators(PENDULUMS, seed=0)) as simulators:
+        yield Evaluator(simulators, episodes=4)
 
 
 def scripted(tasks: tuple[str, ...]) -> Callable[[np.ndarray], np.ndarray]:
@@ -59,36 +71,66 @@ def test_results_equal_episodes_played_one_at_a_time(evaluator: Evaluator) -> No
         assert evaluation.episode_return[task] == pytest.approx(float(np.mean(returns)))
 
 
-def test_the_same_policy_gets_the_same_answer_and_no_random_state_moves(evaluator: Evaluator) -> None:
+def test_the_same_policy_gets_the_same_answer_and_no_random_state_moves(light: Evaluator) -> None:
     """An evaluation draws nothing, so it can be repeated and disturbs no training."""
     torch_before = torch.get_rng_state()
     numpy_before = np.random.get_state(legacy=False)["state"]["key"].copy()
-    first = evaluator.evaluate(scripted(TASKS), env_step=0)
-    assert evaluator.evaluate(scripted(TASKS), env_step=0) == first
+    first = light.evaluate(swing_up(2), env_step=0)
+    assert light.evaluate(swing_up(2), env_step=0) == first
     assert torch.equal(torch.get_rng_state(), torch_before)
     now = np.random.get_state(legacy=False)["state"]["key"]
     assert np.array_equal(now, numpy_before)
 
 
-def test_processes_that_step_change_no_number(evaluator: Evaluator) -> None:
+def test_processes_that_step_change_no_number(light: Evaluator) -> None:
     """Two processes give what one gives, bit for bit."""
-    with closing(Simulators(TASKS, seed=0, workers=2)) as simulators:
-        apart = Evaluator(simulators, episodes=3).evaluate(scripted(TASKS), env_step=0)
-    assert apart == evaluator.evaluate(scripted(TASKS), env_step=0)
+    with closing(Simulators(PENDULUMS, seed=0, workers=2)) as simulators:
+        apart = Evaluator(simulators, episodes=4).evaluate(swing_up(2), env_step=0)
+    assert apart == light.evaluate(swing_up(2), env_step=0)
+    assert apart.success_rate == {"pendulum-1of2": 1.0, "pendulum-2of2": 1.0}
 
 
-def test_a_policy_that_stands_still_fails_at_the_horizon(evaluator: Evaluator) -> None:
-    """Nothing is solved by chance within 500 steps of no movement."""
+def test_a_policy_that_stands_still_fails_at_the_horizon(light: Evaluator) -> None:
+    """Nothing is solved by chance within 200 steps of no torque."""
     calls = 0
 
     def stand(observation: np.ndarray) -> np.ndarray:
         nonlocal calls
         calls += 1
-        return np.zeros((len(observation), 4), dtype=np.float32)
+        return np.zeros((len(observation), 1), dtype=np.float32)
 
-    evaluation = evaluator.evaluate(stand, env_step=0)
-    assert evaluation.success_rate["reach-v3"] == 0.0
-    assert calls == 3 * 500
+    evaluation = light.evaluate(stand, env_step=0)
+    assert evaluation.mean_success_rate == 0.0
+    assert calls == 4 * 200
+
+
+def test_success_that_no_environment_tells_is_not_measured() -> None:
+    """It is NaN, not 0, and so is the mean over tasks of which one does not tell; no warning is given."""
+    tasks = ("Pendulum-v1", "pendulum-1of1")
+    with closing(Simulators(tasks, seed=0)) as simulators, warnings.catch_warnings():
+        warnings.simplefilter("error")
+        evaluation = Evaluator(simulators, episodes=1).evaluate(lambda observation: observation[:, :1], env_step=0)
+        assert math.isnan(evaluation.success_rate["Pendulum-v1"])
+        assert math.isnan(evaluation.mean_success_rate)
+    assert evaluation.success_rate["pendulum-1of1"] == 0.0
+    assert all(map(math.isfinite, evaluation.episode_return.values()))
+
+
+def test_a_part_is_judged_on_its_own_goals() -> None:
+    """Twice the five goals of a tenth of reach give ten episodes, of which five and five are alike."""
+    begun: list[bytes] = []
+
+    def note(observation: np.ndarray) -> np.ndarray:
+        begun.append(observation[0, -3:].tobytes())
+        return policy(observation)
+
+    policy = scripted(("reach-v3",))
+    with closing(Simulators(("reach-v3-4of10",), seed=0)) as simulators:
+        evaluation = Evaluator(simulators, episodes=10).evaluate(note, env_step=0)
+    assert evaluation.success_rate == {"reach-v3-4of10": 1.0}
+    goals = [goal for goal, _ in itertools.groupby(begun)]
+    assert goals[:5] == goals[5:]
+    assert len(set(goals)) == 5
 
 
 def test_success_is_averaged_over_tasks() -> None:

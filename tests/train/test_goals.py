@@ -10,15 +10,21 @@ import pytest
 
 import plastikit.train.goals
 from plastikit.train import goal_cache
-from plastikit.train.goals import draw, goals
+from plastikit.train.goals import along_widest, draw, goal_vectors, goals
 from plastikit.train.tasks import MT50
+
+
+def forget() -> None:
+    """Leave no goals in memory."""
+    goals.cache_clear()
+    goal_vectors.cache_clear()
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache, and no goals in memory."""
     monkeypatch.setenv("PLASTIKIT_CACHE", str(tmp_path))
-    goals.cache_clear()
+    forget()
     return tmp_path / "goals"
 
 
@@ -41,7 +47,7 @@ def test_goals_are_fifty_and_depend_on_task_and_seed_alone(folder: Path) -> None
     first = goals("reach-v3", 7)
     after = np.random.get_state(legacy=False)
     assert len({goal.data for goal in first}) == 50
-    goals.cache_clear()
+    forget()
     (folder / next(folder.iterdir()).name).unlink()
     assert goals("reach-v3", 7) == first
     assert goals("reach-v3", 8) != first
@@ -59,7 +65,7 @@ def test_goals_are_those_of_meta_worlds_own_resets(task: str, monkeypatch: pytes
 def test_goals_of_a_later_process_come_from_the_cache(folder: Path, draws: list[str]) -> None:
     """What was drawn once is read, and equals it byte for byte."""
     first = goals("reach-v3", 7)
-    goals.cache_clear()
+    forget()
     again = goals("reach-v3", 7)
     assert draws == ["reach-v3"]
     assert [goal.data for goal in again] == [goal.data for goal in first]
@@ -78,7 +84,7 @@ def test_a_file_that_is_not_what_was_written_is_made_anew(folder: Path, draws: l
         next(path for path in folder.iterdir() if path != file).replace(file)
     else:
         file.write_bytes({"cut": whole[:-8], "changed": whole[:-1] + b"\xff", "emptied": b""}[harm])
-    goals.cache_clear()
+    forget()
     assert goals("reach-v3", 7) == first
     assert len(draws) == (3 if harm == "another's" else 2)
     assert file.read_bytes() == whole
@@ -110,3 +116,10 @@ def test_the_cache_lies_where_the_user_wants_it(monkeypatch: pytest.MonkeyPatch,
     goal_cache.write(("3", "reach-v3", 0), np.zeros((50, 6)))
     assert goal_cache.read(("3", "reach-v3", 0)) is None
     assert list(tmp_path.iterdir()) == []
+
+
+def test_goals_are_ordered_along_what_their_box_is_widest_in() -> None:
+    """The box decides, whatever the goals; of equally wide coordinates the first, of equal goals the lower number."""
+    vectors = np.array([[0.2, 0.9], [0.1, 0.0], [0.2, 0.5]])
+    assert along_widest(vectors, (np.array([-0.1, 0.6]), np.array([0.1, 0.8]))) == [1, 0, 2]
+    assert along_widest(vectors, (np.array([-0.1, 0.6]), np.array([0.1, 0.9]))) == [1, 2, 0]

@@ -65,3 +65,34 @@ def test_pauses_do_not_count_into_the_rate() -> None:
         time.sleep(0.2)
     time.sleep(0.01)
     assert stopwatch.rate(100) > 100 / 0.15
+
+
+def test_what_waits_for_its_row_is_kept_and_gone_on_with() -> None:
+    """Losses and returns that a checkpoint holds count into the next row as if nothing had happened."""
+    whole, parted, whole_episodes, episodes = LossLedger(), LossLedger(), EpisodeLedger(2), EpisodeLedger(2)
+    for ledger in (whole, parted):
+        ledger.add(10, losses(0.1, -1.0, 0.0))
+        ledger.add(20, losses(0.2, -2.0, 0.5))
+    for one in (whole_episodes, episodes):
+        one.add(outcome([1.1, 10.0], [True, False]))
+    parted_again, episodes_again = LossLedger(), EpisodeLedger(2)
+    parted_again.load_state_dict(parted.state_dict())
+    episodes_again.load_state_dict(episodes.state_dict())
+    for ledger in (whole, parted_again):
+        ledger.add(30, losses(0.3, -3.0, 0.25))
+    for one in (whole_episodes, episodes_again):
+        one.add(outcome([2.2, 0.3], [False, True]))
+    assert parted_again.settle() == whole.settle()
+    assert episodes_again.settle() == whole_episodes.settle() == pytest.approx((1.1 + 10.3) / 2)
+    parted_again.load_state_dict(LossLedger().state_dict())
+    assert math.isnan(parted_again.settle()["critic_loss"])
+
+
+def test_a_loss_that_a_checkpoint_kept_is_named_too() -> None:
+    """The first that is not finite, whichever process computed it."""
+    first, second = LossLedger(), LossLedger()
+    first.add(1_000, losses(1.0, 1.0, float("nan")))
+    second.load_state_dict(first.state_dict())
+    second.add(2_000, losses(float("nan"), 1.0, 1.0))
+    with pytest.raises(DivergedError, match=r"alpha loss was nan at environment step 1,000"):
+        second.settle()

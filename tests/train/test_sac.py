@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 from dataclasses import replace
 
 import numpy as np
@@ -13,16 +14,18 @@ from torch.distributions import Normal
 
 from plastikit.train.config import NetworkConfig, SacConfig, TrainingConfig
 from plastikit.train.replay import Batch
-from plastikit.train.sac import SoftActorCritic
+from plastikit.train.sac import SoftActorCritic, clip_together
 
 TASKS, SAMPLES, FEATURES, ACTIONS = 2, 6, 5, 3
 
 
-def make_agent(**sac: float | bool) -> SoftActorCritic:
+def make_agent(*, seed: int = 0, **sac: float | bool) -> SoftActorCritic:
     """A small agent whose gradients are well above the clipping norm."""
     network = NetworkConfig(width=8, depth=2)
     settings = replace(SacConfig(critic_output_range=1.0, actor_output_range=0.5, target_entropy=-3.0), **sac)  # type: ignore[arg-type]
-    config = TrainingConfig(tasks="reach-v3,push-v3", actor=network, critic=network, sac=settings)
+    config = TrainingConfig(
+        tasks="reach-v3,push-v3", seed=seed, actor=network, critic=network, sac=settings, device="cpu"
+    )
     return SoftActorCritic(config, observation_size=FEATURES, action_size=ACTIONS)
 
 
@@ -179,3 +182,79 @@ def test_the_two_critics_start_apart_and_the_targets_as_their_copies() -> None:
         for mine, copied in zip(critic.parameters(), target.parameters(), strict=True):
             assert torch.equal(mine, copied)
             assert mine.data_ptr() != copied.data_ptr()
+
+
+def test_an_agent_that_loads_another_goes_on_bit_for_bit() -> None:
+    """Saved after some updates and loaded into a fresh agent: the same losses, actions and weights from there on."""
+    agent, observation = make_agent(), np.ones((TASKS, FEATURES), dtype=np.float32)
+    for step in range(3):
+        agent.update(make_batch(step))
+        agent.explore(observation)
+    file = io.BytesIO()
+    torch.save(agent.state_dict(), file)
+    file.seek(0)
+    other = make_agent(seed=1)
+    other.load_state_dict(torch.load(file))
+    for step in range(3, 6):
+        batch = make_batch(step)
+        assert agent.update(batch) == other.update(batch)
+        assert np.array_equal(agent.explore(observation), other.explore(observation))
+    assert_same(agent, other)
+
+
+def assert_same(agent: SoftActorCritic, other: SoftActorCritic) -> None:
+    """All that two agents hold is equal bit for bit."""
+    torch.testing.assert_close(agent.state_dict(), other.state_dict(), rtol=0.0, atol=0.0)
+
+
+@pytest.mark.parametrize("has_task_weights", [False, True])
+def test_losses_of_samples_are_told_before_each_backward(has_task_weights: bool) -> None:
+    """Critics', then actor's; their means are the update's losses, their gradients the update's own."""
+    agent, batch = make_agent(has_task_weights=has_task_weights, gradient_clip_norm=1e9), make_batch(0)
+    with torch.no_grad():
+        agent.log_alpha[0] = 1.0
+    told: dict[str, float] = {}
+    gradients: dict[str, list[Tensor]] = {}
+
+    def hear(network: str, losses: Tensor) -> None:
+        assert losses.shape == (TASKS, SAMPLES)
+        parameters = [agent.actor, *agent.critics]
+        heard = [each for part in parameters[:1] if network == "actor" for each in part.parameters()]
+        heard += [each for part in parameters[1:] if network == "critic" for each in part.parameters()]
+        assert all(each.grad is None for each in heard)
+        told[network] = losses.mean().item()
+        gradients[network] = list(torch.autograd.grad(losses.mean(), heard, retain_graph=True))
+
+    losses = agent.update(batch, hear)
+    assert list(told) == ["critic", "actor"]
+    assert [told["critic"], told["actor"]] == pytest.approx([losses.critic.item(), losses.actor.item()])
+    for name, parameters in (("actor", agent._actor_parameters), ("critic", agent._critic_parameters)):
+        for gradient, parameter in zip(gradients[name], parameters, strict=True):
+            assert parameter.grad is not None
+            torch.testing.assert_close(gradient, parameter.grad)
+
+
+def test_an_update_that_is_listened_to_is_the_same_bit_for_bit() -> None:
+    """Telling the losses, and taking gradients of them, changes no number."""
+    agent, other = make_agent(), make_agent()
+
+    def hear(network: str, losses: Tensor) -> None:
+        parameters = {"actor": agent._actor_parameters, "critic": agent._critic_parameters}[network]
+        torch.autograd.grad(losses[0].sum(), parameters, retain_graph=True)
+
+    for step in range(3):
+        assert agent.update(make_batch(step), hear) == other.update(make_batch(step))
+    assert_same(agent, other)
+
+
+def test_gradients_within_the_norm_are_not_touched() -> None:
+    """What is not longer than the norm stays bit for bit, what is longer comes to the norm exactly."""
+    parameter = nn.Parameter(torch.zeros(3))
+    for length in (0.9, 1.0, 4.0):
+        gradient = torch.tensor([0.6, 0.0, 0.8]) * length
+        parameter.grad = gradient.clone()
+        clip_together([parameter], 1.0)
+        if length < 1.0:
+            assert torch.equal(parameter.grad, gradient)
+        else:
+            torch.testing.assert_close(parameter.grad, torch.tensor([0.6, 0.0, 0.8]), rtol=1e-7, atol=0.0)

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from plastikit.errors import ConfigurationError, MissingExtraError, UnknownNameError
-from plastikit.train.tasks import MT10, MT25, MT50, require_metaworld, resolve_tasks
+from plastikit.train.tasks import MT10, MT25, MT50, require_simulators, resolve_tasks
 
 
 @pytest.mark.parametrize(("name", "tasks"), [("MT10", MT10), ("mt25", MT25), (" MT50 ", MT50)])
@@ -48,9 +48,54 @@ def test_a_selection_of_nothing_too_much_or_twice_is_refused(selection: str) -> 
         resolve_tasks(selection)
 
 
-def test_a_missing_simulator_is_one_line_that_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_divided_task_is_its_parts() -> None:
+    """Parts, wholes and single parts mix, and each is named once."""
+    assert resolve_tasks("reach-v3/3, push-v3,pendulum-2of9") == (
+        "reach-v3-1of3",
+        "reach-v3-2of3",
+        "reach-v3-3of3",
+        "push-v3",
+        "pendulum-2of9",
+    )
+    with pytest.raises(ConfigurationError, match="reach-v3-2of3 more than once"):
+        resolve_tasks("reach-v3-2of3,reach-v3/3")
+
+
+@pytest.mark.parametrize("selection", ["reach-v3/0", "reach-v3/51", "reach-v3-2of51", "pendulum/51"])
+def test_a_task_divides_into_no_more_parts_than_it_has_goals(selection: str) -> None:
+    """A part without a goal would be no task."""
+    with pytest.raises(ConfigurationError, match="1 to 50"):
+        resolve_tasks(selection)
+
+
+def test_environments_of_gymnasium_are_tasks() -> None:
+    """By the name that they are registered under, or that a module registers."""
+    assert resolve_tasks("Pendulum-v1,zoo.pendulums:Falling-v0") == ("Pendulum-v1", "zoo.pendulums:Falling-v0")
+    with pytest.raises(UnknownNameError, match=r"Did you mean .*Pendulum-v1"):
+        resolve_tasks("Pendulum-v7")
+
+
+def test_without_gymnasium_its_names_are_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asking for tasks imports nothing that may be missing."""
+    monkeypatch.setitem(sys.modules, "gymnasium", None)
+    monkeypatch.delitem(sys.modules, "plastikit.train.gymnasium_environment", raising=False)
+    assert resolve_tasks("pendulum/2,reach-v3") == ("pendulum-1of2", "pendulum-2of2", "reach-v3")
+    with pytest.raises(UnknownNameError, match="Pendulum-v1"):
+        resolve_tasks("Pendulum-v1")
+
+
+@pytest.mark.parametrize(("module", "task"), [("metaworld", "reach-v3-1of2"), ("gymnasium", "pendulum-1of2")])
+def test_a_missing_simulator_is_one_line_that_says_how_to_install_it(
+    monkeypatch: pytest.MonkeyPatch, module: str, task: str
+) -> None:
     """Training without its extra fails before anything is built."""
-    monkeypatch.setitem(sys.modules, "metaworld", None)
+    monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(MissingExtraError, match=r"pip install 'plastikit\[train\]'") as caught:
-        require_metaworld()
+        require_simulators(["pendulum-2of2", task])
     assert "\n" not in str(caught.value)
+
+
+def test_meta_world_is_asked_for_by_its_tasks_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other suites do without it."""
+    monkeypatch.setitem(sys.modules, "metaworld", None)
+    require_simulators(["pendulum-1of2", "Pendulum-v1"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from plastikit.train.config import NetworkConfig
@@ -39,12 +39,20 @@ class TaskNetwork(nn.Module):
     """A network of all tasks: features ``[task, sample, feature]`` to outputs ``[task, sample, output]``.
 
     A sample's task is its place, so that no one-hot is handed around; architectures that take one add it themselves.
+    Where the features are not those of all tasks in order, ``tasks`` says whose they are, by number.
     """
 
     def __init__(self, task_count: int) -> None:
         super().__init__()
         self.task_count = task_count
 
-    def by_task(self, rows: Float[Tensor, "row unit"]) -> Float[Tensor, "task sample unit"]:
+    def by_task(
+        self, rows: Float[Tensor, "row unit"], tasks: Int[Tensor, "task"] | None
+    ) -> Float[Tensor, "task sample unit"]:
         """Lay rows, the tasks' samples one after the other, out by task."""
-        return rows.view(self.task_count, -1, rows.shape[-1])
+        return rows.view(self.task_count if tasks is None else len(tasks), -1, rows.shape[-1])
+
+
+def rows_of(of_all: Float[Tensor, "all *rest"], tasks: Int[Tensor, "task"] | None) -> Float[Tensor, "task *rest"]:
+    """Give what belongs to ``tasks`` of what all tasks have one of; everything as it is where they are all."""
+    return of_all if tasks is None else of_all[tasks]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from plastikit.train.networks.blueprint import Blueprint
+from plastikit.train.networks.blueprint import Blueprint, rows_of
 from plastikit.train.networks.weights import stacked, start_narrow
 
 
@@ -19,6 +19,8 @@ class Heads(nn.Module):
         self.bias = stacked(blueprint.task_count, 1, blueprint.output_size)
         start_narrow(self.weight, self.bias, blueprint.output_range, blueprint.generator)
 
-    def forward(self, hidden: Float[Tensor, "task sample unit"]) -> Float[Tensor, "task sample output"]:
+    def forward(
+        self, hidden: Float[Tensor, "task sample unit"], tasks: Int[Tensor, "task"] | None = None
+    ) -> Float[Tensor, "task sample output"]:
         """Give each task's samples to its own head."""
-        return torch.baddbmm(self.bias, hidden, self.weight)
+        return torch.baddbmm(rows_of(self.bias, tasks), hidden, rows_of(self.weight, tasks))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from plastikit.train.networks.blueprint import Blueprint, TaskNetwork
+from plastikit.train.networks.blueprint import Blueprint, TaskNetwork, rows_of
 from plastikit.train.networks.heads import Heads
 from plastikit.train.networks.trunk import trunk
 from plastikit.train.networks.weights import hidden_linear
@@ -49,16 +49,19 @@ class MooreNetwork(TaskNetwork):
         self.mixture = nn.Tanh()
         self.heads = Heads(blueprint.config.width, blueprint)
 
-    def forward(self, features: Float[Tensor, "task sample feature"]) -> Float[Tensor, "task sample output"]:
+    def forward(
+        self, features: Float[Tensor, "task sample feature"], tasks: Int[Tensor, "task"] | None = None
+    ) -> Float[Tensor, "task sample output"]:
         """Give the outputs of every sample."""
         rows = features.flatten(0, 1)
         rests, scales = orthogonal([expert(rows) for expert in self.experts])
         # The layer's weight holds for each expert what it makes of every task's one-hot.
-        weights = (self.by_task(torch.cat(scales, dim=-1)) * self.weighting.weight.T.unsqueeze(1)).flatten(0, 1)
+        weighting = rows_of(self.weighting.weight.T, tasks).unsqueeze(1)
+        weights = (self.by_task(torch.cat(scales, dim=-1), tasks) * weighting).flatten(0, 1)
         mixed = rests[0] * weights[:, :1]
         for expert, rest in enumerate(rests[1:], start=1):
             mixed = torch.addcmul(mixed, rest, weights[:, expert : expert + 1])
-        outputs: Tensor = self.heads(self.by_task(self.mixture(mixed)))
+        outputs: Tensor = self.heads(self.by_task(self.mixture(mixed), tasks), tasks)
         return outputs
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from plastikit.train.networks.blueprint import Blueprint, TaskNetwork
+from plastikit.train.networks.blueprint import Blueprint, TaskNetwork, rows_of
 from plastikit.train.networks.weights import hidden_linear, stacked, start_hidden, start_narrow
 
 
@@ -61,9 +61,11 @@ class PacoNetwork(TaskNetwork):
         self.head = CompositionalLinear(blueprint.part_count, blueprint.config.width, blueprint.output_size)
         start_narrow(self.head.weight, self.head.bias, blueprint.output_range, blueprint.generator)
 
-    def forward(self, features: Float[Tensor, "task sample feature"]) -> Float[Tensor, "task sample output"]:
+    def forward(
+        self, features: Float[Tensor, "task sample feature"], tasks: Int[Tensor, "task"] | None = None
+    ) -> Float[Tensor, "task sample output"]:
         """Give the outputs of every sample."""
         # What the layer makes of every task's one-hot, without a product.
-        mixture = self.mixture.weight.T + self.mixture.bias
+        mixture = rows_of(self.mixture.weight.T, tasks) + self.mixture.bias
         outputs: Tensor = self.head(self.trunk(features, mixture), mixture)
         return outputs

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from plastikit.train.networks.blueprint import Blueprint, TaskNetwork
+from plastikit.train.networks.blueprint import Blueprint, TaskNetwork, rows_of
 from plastikit.train.networks.heads import Heads
 from plastikit.train.networks.trunk import trunk
 from plastikit.train.networks.weights import narrow_linear
@@ -25,9 +25,11 @@ class SharedTrunk(TaskNetwork):
         input_size = blueprint.feature_size + blueprint.task_count
         self.trunk = trunk(input_size, blueprint.config.width, blueprint.config.depth, blueprint.generator)
 
-    def hidden(self, features: Float[Tensor, "task sample feature"]) -> Float[Tensor, "row unit"]:
+    def hidden(
+        self, features: Float[Tensor, "task sample feature"], tasks: Int[Tensor, "task"] | None
+    ) -> Float[Tensor, "row unit"]:
         """Give what the last hidden layer puts out; the one-hot comes last in what the first one sees."""
-        one_hot = self.one_hot.expand(-1, features.shape[1], -1)
+        one_hot = rows_of(self.one_hot, tasks).expand(-1, features.shape[1], -1)
         rows: Tensor = self.trunk(torch.cat((features, one_hot), dim=-1).flatten(0, 1))
         return rows
 
@@ -41,9 +43,11 @@ class PlainNetwork(SharedTrunk):
             blueprint.config.width, blueprint.output_size, blueprint.output_range, blueprint.generator
         )
 
-    def forward(self, features: Float[Tensor, "task sample feature"]) -> Float[Tensor, "task sample output"]:
+    def forward(
+        self, features: Float[Tensor, "task sample feature"], tasks: Int[Tensor, "task"] | None = None
+    ) -> Float[Tensor, "task sample output"]:
         """Give the outputs of every sample."""
-        return self.by_task(self.head(self.hidden(features)))
+        return self.by_task(self.head(self.hidden(features, tasks)), tasks)
 
 
 class MultiHeadNetwork(SharedTrunk):
@@ -53,7 +57,9 @@ class MultiHeadNetwork(SharedTrunk):
         super().__init__(blueprint)
         self.heads = Heads(blueprint.config.width, blueprint)
 
-    def forward(self, features: Float[Tensor, "task sample feature"]) -> Float[Tensor, "task sample output"]:
+    def forward(
+        self, features: Float[Tensor, "task sample feature"], tasks: Int[Tensor, "task"] | None = None
+    ) -> Float[Tensor, "task sample output"]:
         """Give the outputs of every sample."""
-        outputs: Tensor = self.heads(self.by_task(self.hidden(features)))
+        outputs: Tensor = self.heads(self.by_task(self.hidden(features, tasks), tasks), tasks)
         return outputs

@@ -7,10 +7,10 @@ before it, and a last level of it weighs the modules of the last layer.
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from plastikit.train.networks.blueprint import Blueprint, TaskNetwork
+from plastikit.train.networks.blueprint import Blueprint, TaskNetwork, rows_of
 from plastikit.train.networks.weights import hidden_linear, narrow_linear, stacked, start_hidden
 
 _ROUTING_RANGE = 1e-3
@@ -89,10 +89,12 @@ class Routing(nn.Module):
             for level in range(depth)
         )
 
-    def forward(self, observation: Float[Tensor, "task sample unit"]) -> Float[Tensor, "row unit"]:
+    def forward(
+        self, observation: Float[Tensor, "task sample unit"], tasks: Int[Tensor, "task"] | None
+    ) -> Float[Tensor, "row unit"]:
         """Give the routing embedding, which every level starts from."""
         # What the layer makes of every task's one-hot, without a product.
-        task = (self.task.weight.T + self.task.bias).unsqueeze(1)
+        task = (rows_of(self.task.weight.T, tasks) + self.task.bias).unsqueeze(1)
         embedding: Tensor = self.linear_2(
             self.hidden_2(self.linear_1(self.hidden_1((task * observation).flatten(0, 1))))
         )
@@ -143,8 +145,10 @@ class SoftModulesNetwork(TaskNetwork):
         self.trunk = ModuleTrunk(blueprint, embedding_width)
         self.head = narrow_linear(config.width, blueprint.output_size, blueprint.output_range, generator)
 
-    def forward(self, features: Float[Tensor, "task sample feature"]) -> Float[Tensor, "task sample output"]:
+    def forward(
+        self, features: Float[Tensor, "task sample feature"], tasks: Int[Tensor, "task"] | None = None
+    ) -> Float[Tensor, "task sample output"]:
         """Give the outputs of every sample."""
         before, after = self.embedding(features.flatten(0, 1))
-        rows = self.trunk(after, self.routing(self.by_task(before)), self.routing.levels)
-        return self.by_task(self.head(rows))
+        rows = self.trunk(after, self.routing(self.by_task(before, tasks), tasks), self.routing.levels)
+        return self.by_task(self.head(rows), tasks)

@@ -89,6 +89,20 @@ def test_tasks_are_told_apart(architecture: str) -> None:
     assert not torch.allclose(outputs[0], outputs[1])
 
 
+@pytest.mark.parametrize("chosen", [[1], [2, 0], [0, 1, 2], [1, 1]])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_some_tasks_are_those_of_all(architecture: str, chosen: list[int]) -> None:
+    """Features of some tasks, whose numbers are told, give what they give among those of all tasks, gradients too."""
+    network = build(architecture, tasks=3, features=5, outputs=2, width=6, depth=2)
+    features = torch.randn(3, 4, 5)
+    tasks = torch.tensor(chosen)
+    torch.testing.assert_close(network(features[tasks], tasks), network(features)[tasks])
+    parameters = list(network.parameters())
+    some = torch.autograd.grad(network(features[tasks], tasks).square().sum(), parameters)
+    same = torch.autograd.grad(network(features)[tasks].square().sum(), parameters)
+    torch.testing.assert_close(some, same, atol=1e-6, rtol=1e-4)
+
+
 @pytest.mark.parametrize("architecture", ["plain", "multi_head"])
 def test_outputs_equal_a_task_by_task_recomputation(architecture: str) -> None:
     """One call for all tasks gives what each task gives alone, with its one-hot last and its own head."""

@@ -1,0 +1,105 @@
+"""One environment of gymnasium's."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterator
+
+import gymnasium
+import numpy as np
+import pytest
+
+import zoo.pendulums  # noqa: F401  registers what the tests name
+from plastikit.errors import ConfigurationError
+from plastikit.train.gymnasium_environment import GymnasiumEnvironment, horizon, spaces, specification
+
+
+@pytest.fixture
+def pendulum() -> Iterator[GymnasiumEnvironment]:
+    """Gymnasium's own, under seed 0."""
+    made = environment("Pendulum-v1")
+    yield made
+    made.close()
+
+
+def environment(task: str, seed: int = 0) -> GymnasiumEnvironment:
+    """Make a task's environment from what another process would be sent."""
+    found = specification(task)
+    assert found is not None
+    return GymnasiumEnvironment(pickle.loads(pickle.dumps(found)), task, seed)
+
+
+def test_a_goal_seeds_its_episode(pendulum: GymnasiumEnvironment) -> None:
+    """The same goal begins alike whatever was played before; another goal, seed or task begins elsewhere."""
+    first = pendulum.reset(3)
+    pendulum.step(np.ones(1, dtype=np.float32))
+    pendulum.reset(4)
+    assert np.array_equal(pendulum.reset(3), first)
+    assert first.dtype == np.float32
+    begun = [pendulum.reset(4), environment("Pendulum-v1", 1).reset(3), environment("pendulum-1of1").reset(3)]
+    assert not any(np.array_equal(first, other) for other in begun)
+
+
+@pytest.mark.parametrize("action", [-1.0, 0.25, 1.0])
+def test_actions_from_minus_one_to_one_are_the_lowest_to_the_highest(
+    pendulum: GymnasiumEnvironment, action: float
+) -> None:
+    """The pendulum's torques go from -2 to 2."""
+    theirs = gymnasium.make("Pendulum-v1")
+    pendulum.reset(0)
+    found = pendulum.step(np.array([action], dtype=np.float32))
+    theirs.reset(seed=0)
+    theirs.unwrapped.state = np.array([0.1, 0.2])  # type: ignore[attr-defined]
+    pendulum._environment.unwrapped.state = np.array([0.1, 0.2])  # type: ignore[attr-defined]
+    found = pendulum.step(np.array([action], dtype=np.float32))
+    wanted = theirs.step(np.array([2.0 * action], dtype=np.float32))
+    assert np.array_equal(found.observation, wanted[0])
+    assert found.reward == wanted[1]
+
+
+def test_success_is_what_the_environment_tells(pendulum: GymnasiumEnvironment) -> None:
+    """Under either name; of one that tells nothing it is unknown."""
+    still = np.zeros(1, dtype=np.float32)
+    pendulum.reset(0)
+    assert pendulum.step(still).is_success is None
+    told = []
+    for task in ("Falling-v0", "pendulum-1of2"):
+        made = environment(task)
+        made.reset(0)
+        told.append(made.step(still).is_success)
+    assert told == [False, False]
+
+
+@pytest.mark.parametrize(("task", "steps"), [("Pendulum-v1", 200), ("Double-v0", 500), ("pendulum-1of2", 200)])
+def test_an_episode_is_truncated_at_its_own_limit_or_at_500(task: str, steps: int) -> None:
+    """An environment without a limit gets one."""
+    found, made = specification(task), environment(task)
+    assert found is not None
+    assert horizon(found) == steps
+    made.reset(0)
+    outcomes = [made.step(np.zeros(1, dtype=np.float32)) for _ in range(steps)]
+    assert [outcome.is_truncated for outcome in outcomes] == [False] * (steps - 1) + [True]
+
+
+def test_a_module_that_registers_is_imported() -> None:
+    """``module:Id`` is known once its module has been imported; a name that nobody registered is not."""
+    assert specification("zoo.pendulums:Falling-v0") is specification("Falling-v0")
+    assert specification("zoo.pendulums:Rising-v0") is None
+    with pytest.raises(ConfigurationError, match=r"module 'nowhere\.at'.*cannot be imported"):
+        specification("nowhere.at:Falling-v0")
+
+
+@pytest.mark.parametrize(
+    ("task", "words"),
+    [
+        ("CartPole-v1", "action space of CartPole-v1 is Discrete"),
+        ("FrozenLake-v1", "observation space of FrozenLake-v1 is Discrete"),
+        ("Unbounded-v0", r"action space of Unbounded-v0 is Box\(-inf, inf.*lowest and a highest"),
+    ],
+)
+def test_spaces_that_no_policy_can_act_in_are_refused(task: str, words: str) -> None:
+    """The message names the task and its space."""
+    found = specification(task)
+    assert found is not None
+    with pytest.raises(ConfigurationError, match=words):
+        spaces(task, found)
