@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from plastikit.analysis.summary import Column, Summary
     from plastikit.sweep.execute import Update
     from plastikit.sweep.grid import PlannedRun
+    from plastikit.train import loop
 
 out = Console(highlight=False)
 notes = Console(stderr=True, highlight=False)
@@ -149,9 +150,7 @@ class SweepBars:
             return
         reached = update.progress
         self._share[update.name] = reached.env_steps / reached.total_env_steps
-        success = "" if reached.success_rate is None else f", success {reached.success_rate:.2f}"
-        detail = f"{reached.env_steps_per_second:.0f}/s{success}"
-        self._progress.update(bar, completed=self._share[update.name], detail=detail)
+        self._progress.update(bar, completed=self._share[update.name], detail=told(reached))
 
     def _end(self, update: Update) -> None:
         if update.is_old:
@@ -171,6 +170,14 @@ class SweepBars:
 
     def _show(self) -> None:
         self._progress.update(self._whole, detail=f"{self._ended} of {len(self._weight)} runs")
+
+
+def told(reached: loop.Progress) -> str:
+    """How fast a training is, and how well it does, as far as either was measured."""
+    rate, success = reached.env_steps_per_second, reached.success_rate
+    parts = ["gone on" if reached.is_resumed else "" if math.isnan(rate) else f"{rate:.0f}/s"]
+    parts += [] if success is None or math.isnan(success) else [f"success {success:.2f}"]
+    return ", ".join(filter(None, parts))
 
 
 def _shortened(name: str, most: int = 26) -> str:

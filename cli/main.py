@@ -34,7 +34,7 @@ COMMANDS: Final = (
 
 INTERRUPTED: Final = 130
 INTERRUPTED_LINE: Final = (
-    "interrupted; all that was recorded is kept. A sweep started again goes on from its finished runs."
+    "interrupted; all that was recorded is kept. A sweep started again goes on from where its runs were."
 )
 
 

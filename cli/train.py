@@ -1,7 +1,8 @@
-"""``plastikit train``: one run of multi-task SAC on Meta-World, watched."""
+"""``plastikit train``: one run of multi-task SAC, watched."""
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,12 +15,18 @@ if TYPE_CHECKING:
     from plastikit.train.config import TrainingConfig
     from plastikit.watch.schedule import Every
 
+_WITH_RESUME = frozenset({"resume", "json"})
+
 
 def train(
     context: typer.Context,
     *,
     tasks: Annotated[
-        str, typer.Option(help="MT10, MT25, MT50; a count, drawn with --task-seed; or names with commas between.")
+        str,
+        typer.Option(
+            help="MT10, MT25, MT50; a count, drawn with --task-seed; names with commas between; reach-v3/4: one task "
+            "in four parts; pendulum/4: four light ones; or environments of gymnasium."
+        ),
     ] = "MT10",
     task_seed: options.TaskSeed = 0,
     seed: Annotated[int, typer.Option(help="Seed of weights, goals, exploration and batches.")] = 0,
@@ -57,7 +64,7 @@ def train(
     ] = None,
     json: options.Json = False,
 ) -> None:
-    """Train multi-task SAC on Meta-World and record its diagnostics.
+    """Train multi-task SAC on Meta-World, or other tasks, and record its diagnostics.
 
     A run that was cut off goes on with --resume RUN, and ends with the same numbers as one that was not.
     """
@@ -98,18 +105,21 @@ def train(
         bar = progress.add_task(Path(place).stem, total=config.env_steps, detail="starting")
 
         def show(reached: loop.Progress) -> None:
-            success = "" if reached.success_rate is None else f", success {reached.success_rate:.2f}"
-            detail = f"{reached.env_steps_per_second:.0f} steps/s{success}"
-            progress.update(bar, completed=reached.env_steps, detail=detail)
+            progress.update(bar, completed=reached.env_steps, detail=console.told(reached))
 
-        summary = loop.train(
-            config,
-            store=place,
-            schedule=schedule,
-            checkpoints=_beside(place) if checkpoints else None,
-            resume=resume is not None,
-            on_progress=show,
-        )
+        try:
+            summary = loop.train(
+                config,
+                store=place,
+                schedule=schedule,
+                checkpoints=_beside(place) if checkpoints else None,
+                resume=resume is not None,
+                on_progress=show,
+            )
+        except KeyboardInterrupt:
+            if checkpoints:
+                console.say(f"to go on: plastikit train --resume {place}", is_note=True)
+            raise
 
     if json:
         console.print_json(
@@ -119,18 +129,21 @@ def train(
                 "updates": summary.updates,
                 "seconds": summary.seconds,
                 "success_rate": summary.evaluations[-1].success_rate,
+                "episode_return": summary.evaluations[-1].episode_return,
             }
         )
         return
-    for task, rate in summary.evaluations[-1].success_rate.items():
-        console.say(f"{task:32} success {rate:.2f}")
+    last = summary.evaluations[-1]
+    for task, rate in last.success_rate.items():
+        console.say(f"{task:32} success {_rate(rate):12} return {last.episode_return[task]:,.1f}")
     console.say(
         f"\n{summary.env_steps:,} environment steps, {summary.updates:,} updates in {summary.seconds:.0f} s; "
         f"the record is {place}\nnext: plastikit report {place} -o report.html"
     )
 
 
-_WITH_RESUME = frozenset({"resume", "json"})
+def _rate(success: float) -> str:
+    return "not measured" if math.isnan(success) else f"{success:.2f}"
 
 
 def _refuse_settings(context: typer.Context) -> None:

@@ -25,7 +25,9 @@ from plastikit.schema import EVALUATION, FINISHED
 
 _ORDER: Final = (
     "dormant_fraction",
+    "observed_dormant_fraction",
     "srank",
+    "observed_srank",
     "effective_rank",
     "rank_ceiling",
     "weight_norm",

@@ -138,3 +138,30 @@ def test_autocast_keeps_what_it_casts_without_gradients_to_itself() -> None:
             model(torch.ones(4, 3))
         model(torch.ones(4, 3)).float().sum().backward()
     assert model.weight.grad is not None
+
+
+def test_products_in_a_graph_tell_what_went_in() -> None:
+    """A linear layer's node and a stack's: bias, input, weight in this order, the input kept, the gradient handed over.
+
+    Pieces of a batch are differentiated at once by these; without them each is by itself, which takes longer.
+    """
+    rows, layer = torch.randn(4, 3), nn.Linear(3, 2)
+    node = layer(rows).grad_fn
+    assert node.name() == "AddmmBackward0"
+    assert torch.equal(node._saved_mat1, rows)
+    assert (node._saved_alpha, node._saved_beta) == (1, 1)
+    bias, _, weight = (edge for edge, _ in node.next_functions)
+    assert bias.variable is layer.bias
+    assert weight.name() == "TBackward0"
+    assert weight.next_functions[0][0].variable is layer.weight
+    stack, stacked_bias = torch.randn(2, 3, 5, requires_grad=True), torch.zeros(2, 1, 5, requires_grad=True)
+    output = torch.baddbmm(stacked_bias, torch.ones(2, 4, 3), stack)
+    node = output.grad_fn
+    assert node is not None
+    assert node.name() == "BaddbmmBackward0"
+    reached = [getattr(edge, "variable", None) for edge, _ in node.next_functions if edge is not None]
+    assert [id(each) for each in reached] == [id(stacked_bias), id(stack)]
+    handed: list[torch.Tensor] = []
+    node.register_prehook(lambda gradients: handed.append(gradients[0]))
+    torch.autograd.grad(output.sum(), stacked_bias)
+    assert torch.equal(handed[0], torch.ones(2, 4, 5))

@@ -10,7 +10,7 @@ import xarray as xr
 
 from plastikit.analysis.cells import RunValue, in_words
 from plastikit.analysis.selection import Selection
-from plastikit.schema import FINISHED, LAYER, TRAINING_BATCH
+from plastikit.schema import FINISHED, LAYER, PROBE_BATCH, TRAINING_BATCH
 
 NONE_FINISHED: Final = "No run with a value has finished: count them with --unfinished (unfinished=True in Python)."
 
@@ -44,17 +44,26 @@ def notes(values: Sequence[RunValue], counted: Sequence[RunValue], placed: Seque
 
 
 def batch_notes(runs: xr.DataTree, selection: Selection, counted: Sequence[RunValue]) -> tuple[str, ...]:
-    """A sentence where the training batch differs with the task count and the metric was measured on that batch.
+    """A sentence where runs were measured on unlike batches: larger ones with more tasks, or other probe sets.
 
-    Silent where a configuration does not tell the batch size, or all task counts have the same batch.
+    Silent where a configuration does not tell, or all batches are alike.
     """
-    if selection.metric.axis != LAYER or selection.definition.source != TRAINING_BATCH:
+    if selection.metric.axis != LAYER:
         return ()
     attributes: Mapping[str, Any] = runs.attrs.get("runs", {})
+    settings = {value.run: attributes.get(value.run, {}).get("configuration", {}) for value in counted}
+    if selection.definition.source == TRAINING_BATCH:
+        return _training_batches(settings, counted)
+    if selection.definition.source == PROBE_BATCH:
+        return _probe_batches(settings)
+    return ()
+
+
+def _training_batches(settings: Mapping[str, Mapping[str, Any]], counted: Sequence[RunValue]) -> tuple[str, ...]:
     sizes: dict[int, set[int]] = {}
     for value in counted:
-        settings = attributes.get(value.run, {}).get("configuration", {}).get("sac")
-        per_task = settings.get("batch_size_per_task") if isinstance(settings, Mapping) else None
+        sac = settings[value.run].get("sac")
+        per_task = sac.get("batch_size_per_task") if isinstance(sac, Mapping) else None
         if isinstance(per_task, int) and value.task_count is not None:
             sizes.setdefault(value.task_count, set()).add(per_task * value.task_count)
     if len({frozenset(batches) for batches in sizes.values()}) < 2:
@@ -64,3 +73,11 @@ def batch_notes(runs: xr.DataTree, selection: Selection, counted: Sequence[RunVa
         for count, batches in sorted(sizes.items())
     )
     return (f"The training batch, on which dormancy and ranks are measured, differs with the tasks: {told}.",)
+
+
+def _probe_batches(settings: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
+    told = [states.get("hash") for each in settings.values() if isinstance(states := each.get("probe_states"), Mapping)]
+    sets = {states for states in told if isinstance(states, str)}
+    if len(sets) < 2:
+        return ()
+    return (f"The runs were scored on {len(sets)} different probe sets: compare those of one set alone.",)

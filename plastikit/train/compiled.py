@@ -1,7 +1,8 @@
 """Compiles the losses of an update, and on a GPU captures them, with their gradients, in CUDA graphs.
 
 Optimizers and clipping stay outside: whoever watches hears an optimizer's step, and finds its gradients where they
-always are. On a GPU none of this has been measured: none was at hand when it was written.
+always are. On a GPU none of this has been measured: none was at hand when it was written. On the one
+CPU that they were measured on, compiled updates took longer than plain ones.
 """
 
 from __future__ import annotations

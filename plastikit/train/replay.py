@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from plastikit.train.last_observations import LastObservations
+from plastikit.train.rows import empty_rows, windows
 from plastikit.train.workers import VectorStep
 
 FloatArray = NDArray[np.float32]
@@ -85,14 +86,12 @@ class Replay:
         self.generator = generator
         self.device = torch.device("cpu") if device is None else device
         self._features = observation_size
+        width = observation_size + action_size + 2
         self._split = (observation_size, action_size, 1, 1, observation_size)
-        width = sum(self._split[:4])
         # One row more than transitions, for the present observation; and one for it where the ring comes round.
         self._ring = capacity + 1
         length = self._ring + 1
-        # Untouched pages of an empty array take no memory.
-        self._rows = torch.empty((task_count, length, width), device=self.device)
-        self._windows = self._rows.view(-1).as_strided((task_count * length - 1, sum(self._split)), (width, 1))
+        self._rows = empty_rows((task_count, length, width), self.device)
         self._first_row: IntArray = np.arange(task_count)[:, None] * length
         self._ends = LastObservations(task_count * length, observation_size, self.device)
 
@@ -135,11 +134,10 @@ class Replay:
         drawn += drawn >= self.added % self._ring
         drawn += self._first_row
         chosen = drawn.ravel()
-        rows = self._windows.index_select(0, self._moved(chosen))
-        is_ended = self._ends.is_ended[chosen]
-        if is_ended.any():
-            ended = self._moved(np.flatnonzero(is_ended))
-            rows[:, -self._features :].index_copy_(0, ended, self._ends.of(chosen[is_ended]))
+        rows = windows(self._rows, chosen, sum(self._split))
+        ended = np.flatnonzero(self._ends.is_ended.take(chosen))
+        if len(ended):
+            rows[:, -self._features :].index_copy_(0, self._moved(ended), self._ends.of(chosen[ended]))
         parts = rows.view(task_count, batch_size, -1).split(self._split, dim=-1)
         observation, action, reward, terminated, next_observation = parts
         return Batch(observation, action, reward.squeeze(-1), terminated.squeeze(-1), next_observation)

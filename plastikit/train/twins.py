@@ -6,10 +6,26 @@ Nobody watches them, so that their activations may be written over as soon as th
 from __future__ import annotations
 
 import copy
+from collections import OrderedDict
 
+import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from plastikit.train.networks.blueprint import TaskNetwork
+
+
+class OverwrittenLayers(nn.Sequential):
+    """Linear layers and ReLUs, each of which writes over what the one before put out."""
+
+    def forward(self, hidden: Float[Tensor, "row unit"]) -> Float[Tensor, "row unit"]:
+        """Give what the last layer puts out; the input itself is left alone."""
+        for layer in self:
+            # A bias that is added to a finished product costs less than one that the product starts from.
+            hidden = (
+                torch.mm(hidden, layer.weight.T).add_(layer.bias) if isinstance(layer, nn.Linear) else hidden.relu_()
+            )
+        return hidden
 
 
 def target_of(network: TaskNetwork) -> TaskNetwork:
@@ -31,10 +47,7 @@ def _constant(tensor: Tensor) -> nn.Parameter:
 
 def _twin(network: TaskNetwork, weights: dict[int, nn.Parameter]) -> TaskNetwork:
     twin = copy.deepcopy(network, weights)
-    for layers in twin.modules():
-        # In a sequence nothing but the ReLU reads what comes before it.
+    for path, layers in list(twin.named_modules()):
         if isinstance(layers, nn.Sequential):
-            for layer in layers:
-                if isinstance(layer, nn.ReLU):
-                    layer.inplace = True
+            twin.set_submodule(path, OverwrittenLayers(OrderedDict(layers.named_children())))
     return twin

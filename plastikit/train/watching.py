@@ -58,7 +58,7 @@ class RecordedWatch(Watch):
 
     def __init__(self, monitor: Monitor, agent: SoftActorCritic, probe_set: ProbeSet, tasks: tuple[str, ...]) -> None:
         self._monitor = monitor
-        device = next(agent.actor.parameters()).device
+        device = agent.device
         places = torch.tensor([tasks.index(task) for task in probe_set.tasks], device=device)
         observation, action = (torch.from_numpy(part).to(device) for part in (probe_set.observation, probe_set.action))
         self._groups = places.repeat_interleave(observation.shape[1])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from time import perf_counter
 from typing import Final
 from weakref import WeakKeyDictionary
@@ -23,10 +22,8 @@ from plastikit.schema import (
     HEAD,
     LAYER,
     NETWORK,
-    OBSERVED,
     PARAMETER,
     PROBE,
-    PROBE_BATCH,
     TASK,
     TRAINING,
     UNIT,
@@ -36,6 +33,7 @@ from plastikit.watch.capture import NetworkWatch
 from plastikit.watch.ledger import PROBE_SECONDS, Ledger, labels_of
 from plastikit.watch.packing import Numbers, Packed, Packing
 from plastikit.watch.probe import Probe
+from plastikit.watch.registry import observed
 
 _COUNTED: Final = (GROUP, HEAD)
 """Dimensions whose entries are counted from 0 on, as many as were seen."""
@@ -50,11 +48,8 @@ class Recorder:
         self._store = store
         self._ledger = ledger
         measured = [definition for probe in probes for definition in probe.definitions]
-        observed = [
-            replace(definition, variable=f"{OBSERVED}{definition.variable}", source=PROBE_BATCH)
-            for definition in measured
-        ]
-        self._definitions = {definition.variable: definition for definition in (*measured, *observed)}
+        of_batches = [observed(definition) for definition in measured]
+        self._definitions = {definition.variable: definition for definition in (*measured, *of_batches)}
         self._networks = {network.name: network for network in networks}
         self._layouts: WeakKeyDictionary[Packing, Layout] = WeakKeyDictionary()
         table = store.table(DIAGNOSTICS)

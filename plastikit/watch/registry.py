@@ -107,7 +107,12 @@ def is_of_features(probe: Probe) -> bool:
 
 def observed(definition: Definition) -> Definition:
     """The passport of the same quantity on a batch of the user's."""
-    return replace(definition, variable=f"{OBSERVED}{definition.variable}", source=PROBE_BATCH)
+    return replace(
+        definition,
+        variable=f"{OBSERVED}{definition.variable}",
+        long_name=f"{definition.long_name} on a probe batch",
+        source=PROBE_BATCH,
+    )
 
 
 def _offers() -> dict[str, list[EntryPoint]]:

@@ -69,3 +69,22 @@ def test_a_batch_that_grows_with_the_tasks_is_said(
     for entry in runs.attrs["runs"].values():
         entry["configuration"]["sac"] = {"batch_size_per_task": 512 // len(entry["configuration"]["tasks"])}
     assert measured_on("training batch") == ()
+
+
+def test_scores_on_different_probe_sets_are_said(
+    join: Callable[..., xr.DataTree], grid: Callable[..., list[Any]]
+) -> None:
+    """Runs of one set of states carry no note, runs of two do; what was measured in training is another matter."""
+    runs = join(grid([1, 4], [32], 2), {"srank": value, "dormant_fraction": value})
+    diagnostics = runs["diagnostics"].to_dataset()
+    diagnostics["srank"].attrs["source"] = "probe batch"
+    diagnostics["dormant_fraction"].attrs["source"] = "training batch"
+    runs["diagnostics"] = xr.DataTree(diagnostics)
+    entries = list(runs.attrs["runs"].values())
+    for entry in entries:
+        entry["configuration"]["probe_states"] = {"hash": "one"}
+    assert scaling(runs, "srank").notes == ()
+    entries[0]["configuration"]["probe_states"] = {"hash": "other"}
+    (note,) = scaling(runs, "srank").notes
+    assert "2 different probe sets" in note
+    assert scaling(runs, "dormant_fraction").notes == ()

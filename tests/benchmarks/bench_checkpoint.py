@@ -1,12 +1,8 @@
-"""What a checkpoint costs with MT10's networks and a full replay of a million transitions, synthetic.
-
-Run it with ``python tests/benchmarks/bench_checkpoint.py``.
-"""
+"""What a checkpoint costs with MT10's networks and a full replay of a million transitions, synthetic."""
 
 from __future__ import annotations
 
 import statistics
-import tempfile
 import time
 from pathlib import Path
 
@@ -24,36 +20,38 @@ STEPS_PER_SECOND = 20
 """Vector steps that MT10 makes in a second at width 400, on more cores than two; more of them make it dearer."""
 
 
-def main() -> None:
-    """Fill a replay, train a little, write checkpoints, read the last one back; one line for each."""
+def test_cost_of_a_checkpoint(tmp_path: Path) -> None:
+    """At most 5 % of the time between two, and no transition written twice."""
     config = TrainingConfig(tasks="MT10")
     agent = SoftActorCritic(config, observation_size=FEATURES, action_size=ACTIONS)
     replay = _empty(config)
     _live(replay, replay.capacity)
     agent.update(replay.sample(config.sac.batch_size_per_task))
-    between = round(STEPS_PER_SECOND * config.checkpoints.interval_seconds)
-    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
-        place = Path(folder)
-        checkpoints = Checkpoints(place, CheckpointConfig(interval_seconds=0.0))
-        first = _write(checkpoints, agent, replay)
-        print(f"the first, with {replay.size * config.task_count:,} transitions: {first:.2f} s, {_megabytes(place)} MB")
-        seconds, written = [], []
-        for _ in range(5):
-            _live(replay, between)
-            before = {path.name for path in place.iterdir()}
-            seconds.append(_write(checkpoints, agent, replay))
-            written.append(sum(path.stat().st_size for path in place.iterdir() if path.name not in before))
-        median, interval = statistics.median(seconds), config.checkpoints.interval_seconds
-        print(
-            f"one after {between:,} vector steps: {median:.3f} s (median of 5, longest {max(seconds):.3f} s), "
-            f"{statistics.median(written) / 1e6:.1f} MB written; {median / interval:.3%} of {interval:.0f} s"
-        )
-        started = time.perf_counter()
-        found = last_checkpoint(place)
-        back = _empty(config)
-        back.restore(found.stretches())
-        print(f"read back in {time.perf_counter() - started:.2f} s; on disk {_megabytes(place)} MB")
-        print("the replay draws the same:", _draws_alike(replay, back))
+    interval = config.checkpoints.interval_seconds
+    between = round(STEPS_PER_SECOND * interval)
+    checkpoints = Checkpoints(tmp_path, CheckpointConfig(interval_seconds=0.0))
+    print(
+        f"\nthe first, with {replay.size * config.task_count:,} transitions: {_write(checkpoints, agent, replay):.2f} s"
+    )
+    times, sizes = [], []
+    for _ in range(5):
+        _live(replay, between)
+        before = {path.name for path in tmp_path.iterdir()}
+        times.append(_write(checkpoints, agent, replay))
+        sizes.append(sum(path.stat().st_size for path in tmp_path.iterdir() if path.name not in before))
+    median = statistics.median(times)
+    print(
+        f"one after {between:,} vector steps: {median:.3f} s (longest of 5: {max(times):.3f} s), "
+        f"{statistics.median(sizes) / 1e6:.1f} MB written; {median / interval:.3%} of {interval:.0f} s"
+    )
+    started = time.perf_counter()
+    back = _empty(config)
+    back.restore(last_checkpoint(tmp_path).stretches())
+    on_disk = sum(path.stat().st_size for path in tmp_path.iterdir())
+    print(f"read back in {time.perf_counter() - started:.2f} s; {on_disk / 1e6:.0f} MB on disk")
+    assert _draws_alike(replay, back)
+    assert median <= 0.05 * interval
+    assert max(sizes) < 0.25 * replay.nbytes
 
 
 def _draws_alike(replay: Replay, back: Replay) -> bool:
@@ -86,11 +84,3 @@ def _live(replay: Replay, steps: int) -> None:
         numbers += 0.01
         is_ended = np.full(10, step % 500 == 499)
         replay.add(numbers[0], action, VectorStep(numbers[1], numbers[1], reward, never, is_ended, never))
-
-
-def _megabytes(place: Path) -> int:
-    return round(sum(path.stat().st_size for path in place.iterdir()) / 1e6)
-
-
-if __name__ == "__main__":
-    main()

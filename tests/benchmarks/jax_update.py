@@ -63,7 +63,8 @@ def main() -> None:
     import jax
 
     answers, sys.stdout = sys.stdout, sys.stderr
-    data, agents = batch(), {}
+    data = batch()
+    agents: dict[int, Any] = {}
     print("ready", flush=True, file=answers)
     for line in sys.stdin:
         width, updates = map(int, line.split())

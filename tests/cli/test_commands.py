@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -40,7 +41,7 @@ def test_train_records_a_run(tmp_path: Path) -> None:
     assert json.loads(answer.stdout)["success_rate"].keys() == {"reach-v3"}
     run = open_run(store)
     assert run.attrs["state"] == "finished"
-    assert run["diagnostics"]["step"].values.tolist() == [0, 20, 40, 60]
+    assert run["diagnostics"]["step"].values.tolist() == [0, 20, 40, 60, 80]
     units = dict(zip(run["diagnostics"]["layer"].values, run["diagnostics"]["layer_units"].values, strict=True))
     assert {layer: width for layer, width in units.items() if layer.startswith("actor")} == {"actor.trunk.hidden_1": 4}
     assert units["critic_1.trunk.hidden_3"] == 16
@@ -50,7 +51,37 @@ def test_train_records_a_run(tmp_path: Path) -> None:
 
     again = _call("train", *TINY, "--out", store)
     assert again.exit_code == 1
-    assert "exists already and is left untouched" in again.output
+    assert "is left untouched" in again.output
+
+
+def test_a_killed_training_is_resumed_with_its_settings(tmp_path: Path) -> None:
+    """After SIGKILL the run goes on from its checkpoint to its end; settings beside --resume are refused."""
+    store = tmp_path / "run.zarr"
+    settings = ["--tasks", "pendulum/2", "--steps", "1500", "--warm-up", "40", "--batch-size", "8", "--episodes", "1"]
+    rest = ["--width", "8", "--record-every", "50", "--threads", "1", "--checkpoint-every", "0", "--out", str(store)]
+    command = [sys.executable, "-c", "from plastikit.cli.main import app; app()", "train", *settings, *rest]
+    with subprocess.Popen(command) as process:
+        while len(list(tmp_path.glob("run.checkpoints/checkpoint-*1??.json"))) == 0:
+            assert process.poll() is None, "it ended before it could be killed"
+            time.sleep(0.05)
+        process.kill()
+
+    refused = _call("train", "--resume", store, "--width", 16, "--compile")
+    assert refused.exit_code == 1
+    assert "--width, --compile says one" in " ".join(refused.output.split())
+
+    answer = _call("train", "--resume", store, "--json")
+    assert answer.exit_code == 0, answer.output
+    assert json.loads(answer.stdout)["success_rate"].keys() == {"pendulum-1of2", "pendulum-2of2"}
+    run = open_run(store)
+    assert run.attrs["state"] == "finished"
+    assert run["events"]["kind"].values.tolist() == ["resumed"]
+    assert run["diagnostics"]["step"].values.tolist() == [*range(0, 1451, 50), 1460]
+    assert [path.name for path in store.with_suffix(".checkpoints").iterdir()] == ["final.pt"]
+
+    again = _call("train", "--resume", store)
+    assert again.exit_code == 1
+    assert "that of a finished run" in " ".join(again.output.split())
 
 
 def test_sweep_runs_a_grid(tmp_path: Path) -> None:

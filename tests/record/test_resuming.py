@@ -35,6 +35,20 @@ def _fill(store: RunStore, start: int, stop: int) -> None:
         store.append("training", step, {"loss": float(step)})
 
 
+def test_a_group_without_further_rows_stays_as_it_was(tmp_path: Path) -> None:
+    """What was a coordinate is one after going on, also where nothing is added to its group any more."""
+    path = tmp_path / "run.zarr"
+    store = _open(path)
+    store.table("evaluation").declare("env_step", Column(dtype="float64", coordinate=True))
+    store.append("evaluation", 0, {"env_step": 10.0})
+    _fill(store, 0, 3)
+    store.close("failed", error="killed")
+    store = _open(path, 1)
+    _fill(store, 2, 4)
+    store.close()
+    assert "env_step" in group(path, "evaluation").coords
+
+
 @pytest.mark.parametrize("last", [1, 5, 1023, 1024, 1025, 3000])
 @pytest.mark.parametrize("at", [0, 4, 1022, 1023, 1024, 2500])
 def test_rows_behind_the_step_are_made_again(tmp_path: Path, last: int, at: int) -> None:

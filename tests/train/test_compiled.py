@@ -50,8 +50,8 @@ def assert_alike(agent: SoftActorCritic, other: SoftActorCritic, *, updates: int
         one, two = (each.learn(make_batch(step, each.device), noise.to(each.device)) for each in (agent, other))
         assert [loss.item() for loss in one] == pytest.approx([loss.item() for loss in two], rel=tolerance)
     for mine, theirs in zip((agent.actor, *agent.critics, *agent.targets), networks(other), strict=True):
-        for one, two in zip(mine.parameters(), theirs.parameters(), strict=True):
-            torch.testing.assert_close(one.cpu(), two.cpu(), rtol=tolerance, atol=tolerance / 10)
+        for here, there in zip(mine.parameters(), theirs.parameters(), strict=True):
+            torch.testing.assert_close(here.cpu(), there.cpu(), rtol=tolerance, atol=tolerance / 10)
     torch.testing.assert_close(agent.alpha.cpu(), other.alpha.cpu(), rtol=tolerance, atol=0.0)
 
 

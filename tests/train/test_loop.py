@@ -234,7 +234,8 @@ def test_a_run_that_was_interrupted_is_resumed(
         if progress.env_steps == 80:
             raise KeyboardInterrupt
 
-    summary, reports = train(light()), []
+    summary = train(light())
+    reports: list[Progress] = []
     places = {"store": tmp_path / "run.zarr", "checkpoints": tmp_path / "run.checkpoints"}
     eager = CheckpointConfig(interval_seconds=0.0)
     with pytest.raises(KeyboardInterrupt):

@@ -227,3 +227,29 @@ def test_between_records_nobody_is_asked(tmp_path: Path, monkeypatch: pytest.Mon
     monitor.close()
     assert asked == [1, 2, 10, 11, 12, 20, 21, 22]
     assert group(tmp_path / "run.zarr", "diagnostics")["step"].values.tolist() == [0, 10, 20]
+
+
+def test_losses_of_the_update_before_a_records_are_not_looked_at(tmp_path: Path) -> None:
+    """A record is opened when the first of two networks has stepped; the second's update of that round is not its."""
+    networks = {"first": nn.Linear(3, 1), "second": nn.Linear(3, 1)}
+    optimizers = {name: torch.optim.SGD(network.parameters()) for name, network in networks.items()}
+    looked_at: list[tuple[int, str]] = []
+    with attach(
+        networks,
+        optimizer=optimizers,
+        store=tmp_path / "run.zarr",
+        schedule=every(2),
+        probes=["conflict"],
+        layers={"*": 1},
+    ) as monitor:
+        for number in range(5):
+            for name, network in networks.items():
+                losses = network(torch.randn(8, 3)).square()
+                passes: list[torch.Tensor] = []
+                losses.register_hook(passes.append)
+                monitor.losses(losses, groups=[0, 1] * 4, network=name)
+                if passes:
+                    looked_at.append((number, name))
+                losses.mean().backward()
+                optimizers[name].step()
+    assert looked_at == [(number, name) for number in (0, 2, 4) for name in ("first", "second")]

@@ -17,6 +17,7 @@ import torch
 from torch import nn
 import plastikit
 from plastikit.watch.look import resolve_probes
+torch.manual_seed(0)  # with a unit that fires
 model = nn.Sequential(nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 1))
 """
 
@@ -114,6 +115,7 @@ def test_passports_by_every_name_that_they_have() -> None:
     assert (alone.definition.id, alone.given_by and alone.given_by.name) == ("srank/kumar2021", "rank")
     (observed,) = find_passports("observed_srank")
     assert (observed.definition.variable, observed.definition.source) == ("observed_srank", "probe batch")
+    assert observed.definition.long_name == "srank on a probe batch"
     (costs,) = find_passports("probe_seconds")
     assert costs.given_by is None
     whole = [passport.definition for passport in find_passports("rank")]

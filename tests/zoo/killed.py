@@ -25,20 +25,24 @@ class Training:
     schedule: Schedule
 
     def carry_on(
-        self, *, at_file_event: int | None = None, at_env_step: int | None = None, after_seconds: float | None = None
+        self,
+        *,
+        at_file: tuple[str, int] | None = None,
+        at_env_step: int | None = None,
+        after_seconds: float | None = None,
     ) -> bool:
         """Begin it, or go on with it where there is a checkpoint, until it is killed; says whether it ended by itself.
 
         Args:
-            at_file_event: It kills itself before it opens, renames or removes a file of its checkpoints for the so
-                manieth time.
+            at_file: It kills itself before it opens, renames or removes for the so manieth time a file of its
+                checkpoints whose name holds this.
             at_env_step: It kills itself when it reports that many environment steps.
             after_seconds: It is killed from without.
         """
         context = get_context("forkserver")
         context.set_forkserver_preload(["zoo.killed", "plastikit.watch.attach", "plastikit.train.probe_set"])
         resume = has_checkpoint(checkpoints_of(self.store))
-        process = context.Process(target=_train, args=(self, resume, at_file_event, at_env_step))
+        process = context.Process(target=_train, args=(self, resume, at_file, at_env_step))
         process.start()
         process.join(after_seconds)
         process.kill()
@@ -48,13 +52,13 @@ class Training:
         return process.exitcode == 0 or (checkpoints_of(self.store) / FINAL).exists()
 
 
-def _train(training: Training, resume: bool, at_file_event: int | None, at_env_step: int | None) -> None:
+def _train(training: Training, resume: bool, at_file: tuple[str, int] | None, at_env_step: int | None) -> None:
     folder = checkpoints_of(training.store)
-    left = at_file_event or -1
+    name, left = at_file or ("", -1)
 
     def count(event: str, arguments: tuple[Any, ...]) -> None:
         nonlocal left
-        if event in {"open", "os.rename", "os.remove"} and str(folder) in str(arguments[0]):
+        if event in {"open", "os.rename", "os.remove"} and _is_in(folder, name, str(arguments[0])):
             left -= 1
             if left == 0:
                 _die()
@@ -72,6 +76,10 @@ def _train(training: Training, resume: bool, at_file_event: int | None, at_env_s
         resume=resume,
         on_progress=tell,
     )
+
+
+def _is_in(folder: Path, name: str, path: str) -> bool:
+    return path.startswith(str(folder)) and name in path.removeprefix(str(folder))
 
 
 def _die() -> None:
