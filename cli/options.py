@@ -8,7 +8,6 @@ import typer
 
 if TYPE_CHECKING:
     from plastikit.train.config import TrainingConfig
-    from plastikit.watch.schedule import Every
 
 Json = Annotated[bool, typer.Option("--json", help="Answer in JSON, for another program to read.")]
 Architecture = Annotated[
@@ -22,7 +21,7 @@ BatchSize = Annotated[int, typer.Option(help="Transitions of each task in an upd
 EvaluateEvery = Annotated[int, typer.Option(help="Environment steps of each task between two evaluations.")]
 Episodes = Annotated[int, typer.Option(help="Episodes of each task in an evaluation.")]
 RecordEvery = Annotated[
-    int, typer.Option(help="Updates between two records of the probes; costly ones, such as ranks, join each fifth.")
+    int, typer.Option(help="Updates between two records of the probes; costly ones, such as ranks, join each tenth.")
 ]
 ProbeTasks = Annotated[
     str | None, typer.Option(help="Tasks of the fixed states that networks are scored on, named as in --tasks.")
@@ -88,10 +87,3 @@ def training_config(
         checkpoints=CheckpointConfig(interval_seconds=checkpoint_every),
         **machine,
     )
-
-
-def recording(record_every: int) -> Every:
-    """When the probes look: the costly ones at each fifth record."""
-    from plastikit.watch.schedule import every
-
-    return every(record_every, costly=5 * record_every)

@@ -86,6 +86,7 @@ def sweep(
     from plastikit.cli import console
     from plastikit.sweep.execute import execute
     from plastikit.sweep.grid import plan
+    from plastikit.train.watching import usual
 
     shapes = _shapes(architecture, given, match, depth)
     runs = plan(common, tasks=selections, shapes=shapes, seeds=list(range(seeds)))
@@ -94,7 +95,7 @@ def sweep(
             runs,
             directory,
             jobs=jobs,
-            schedule=options.recording(record_every),
+            schedule=usual(record_every),
             keeps_checkpoints=checkpoints,
             retries_failed=retry_failed,
             on_update=console.SweepBars(progress, runs),

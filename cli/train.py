@@ -94,9 +94,11 @@ def train(
             threads=threads,
             workers=workers,
         )
+        from plastikit.train.watching import usual
+
         name = f"{tasks.replace(',', '+').replace('/', '-in-')}_width-{config.critic.width}_seed-{seed}"
         place = store or f"runs/{name}.zarr"
-        schedule = options.recording(record_every)
+        schedule = usual(record_every)
 
     from plastikit.cli import console
     from plastikit.train import loop

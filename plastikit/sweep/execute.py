@@ -26,8 +26,8 @@ from plastikit.train.checkpoint import checkpoints_of, has_checkpoint
 from plastikit.train.loop import Progress
 from plastikit.train.origin import MACHINE
 from plastikit.train.tasks import require_simulators
-from plastikit.train.watching import run_metadata
-from plastikit.watch.schedule import DEFAULT, Every
+from plastikit.train.watching import run_metadata, usual
+from plastikit.watch.schedule import Every
 
 SET_ASIDE: Final = "set-aside"
 """Folder, inside the sweep's, to which the records of runs that are begun anew are moved."""
@@ -88,7 +88,7 @@ def execute(
     directory: str | os.PathLike[str],
     *,
     jobs: int | None = None,
-    schedule: Every = DEFAULT,
+    schedule: Every | None = None,
     keeps_checkpoints: bool = True,
     retries_failed: bool = False,
     on_update: Callable[[Update], None] = lambda _: None,
@@ -103,7 +103,7 @@ def execute(
         runs: What to do, as ``plan`` gives it.
         directory: Where the stores go.
         jobs: Runs at the same time; by default one per core. The cores are shared out evenly among them.
-        schedule: At which updates the probes look.
+        schedule: At which updates the probes look; as usual in a training where none is given.
         keeps_checkpoints: Whether checkpoints are written, beside each run.
         retries_failed: Whether failed runs are tried again too: one whose process was ended goes on from its last
             checkpoint, one that failed by itself, as by diverging, begins anew.
@@ -119,7 +119,9 @@ def execute(
     with _only_sweep_in(place):
         todo = []
         for run in runs:
-            order = Order(run=run, folder=place, schedule=schedule, keeps_checkpoints=keeps_checkpoints, resumes=False)
+            order = Order(
+                run=run, folder=place, schedule=schedule or usual(), keeps_checkpoints=keeps_checkpoints, resumes=False
+            )
             left = _settled(order, ledger, retries_failed=retries_failed)
             todo += [] if left is None else [left]
         if todo:
@@ -231,11 +233,13 @@ def _settled(order: Order, ledger: _Ledger, *, retries_failed: bool) -> Order | 
     attributes = read_attributes(path)
     _check_settings(order, attributes["configuration"])
     state, error = attributes["state"], attributes.get("error")
-    if state == FINISHED or (state == FAILED and not retries_failed):
+    can_go_on = order.checkpoints is not None and has_checkpoint(order.checkpoints)
+    # Killed in its last instant, a run is finished and its networks are not put away yet.
+    if (state == FINISHED and not can_go_on) or (state == FAILED and not retries_failed):
         ledger.enter(Update(name=order.run.name, state=state, error=error, is_old=True))
         return None
     is_cut_off = state != FAILED or str(error).startswith(_ENDED)
-    if is_cut_off and order.checkpoints is not None and has_checkpoint(order.checkpoints):
+    if is_cut_off and can_go_on:
         # With as many threads as before, or sums would be rounded in another order.
         threads = attributes["configuration"].get("threads")
         return replace(order, run=replace(order.run, config=replace(order.run.config, threads=threads)), resumes=True)

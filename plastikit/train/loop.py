@@ -95,7 +95,7 @@ def train(
         config: every setting of the run.
         store: where the run's record is written; None trains unwatched.
         probes: what the monitor measures on the actor and both critics.
-        schedule: at which updates it measures; every 100 where none is given, with the costly probes every 500.
+        schedule: at which updates it measures; where none is given every 100, with the costly probes every 1,000.
         checkpoints: the folder for checkpoints, one before the first step and one every
             ``config.checkpoints.interval_seconds``, in at most 5 % of the time; None keeps none.
         resume: whether to go on from the last checkpoint there, with the same settings. ``workers`` and ``checkpoints``

@@ -47,7 +47,7 @@ def recorded_config(recorded: Mapping[str, Any]) -> TrainingConfig:
             "the run's record holds no settings of a training by plastikit; give a run that plastikit train or "
             "plastikit sweep has written"
         )
-    parts = {name: _of(kind, recorded[name]) for name, kind in _PARTS.items() if name in recorded}
+    parts: dict[str, Any] = {name: _of(kind, recorded[name]) for name, kind in _PARTS.items() if name in recorded}
     plain = {name: value for name, value in recorded.items() if name not in _PARTS and name != "tasks"}
     return _of(TrainingConfig, {**plain, **parts, "tasks": recorded["task_selection"]})
 

@@ -1,0 +1,71 @@
+"""Our training, a slice on demand, as jax_training.py does the published one.
+
+Started with the run's store, or ``-`` for none, the width, the vector steps of a slice and the episodes of an
+evaluation. A process of its own for each training: threads of two that share one would wait for each other.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from plastikit.train.balance import cores
+from plastikit.train.config import EvaluationConfig, NetworkConfig, SacConfig, TrainingConfig
+from plastikit.train.evaluate import Evaluator
+from plastikit.train.loop import Progress, train
+from plastikit.train.sac import SoftActorCritic
+from plastikit.train.workers import Simulators
+
+
+class Enough(KeyboardInterrupt):
+    """Ends the training as Ctrl-C would, so that its record is closed."""
+
+
+class Slices:
+    """Stops the training after every slice, until a line allows the next."""
+
+    def __init__(self) -> None:
+        self._started = time.perf_counter()
+
+    def __call__(self, _progress: Progress) -> None:
+        """Answer with the seconds of the slice that is over."""
+        print(time.perf_counter() - self._started, flush=True)
+        if sys.stdin.readline().strip() == "evaluate":
+            raise Enough
+        self._started = time.perf_counter()
+
+
+def evaluation_seconds(config: TrainingConfig) -> float:
+    """What an evaluation takes, once its environments are made."""
+    agent = SoftActorCritic(config, observation_size=39, action_size=4)
+    simulators = Simulators(config.task_names, config.seed, config.workers)
+    evaluator = Evaluator(simulators, config.evaluation.episodes_per_task)
+    evaluator.evaluate(agent.exploit, env_step=0)
+    start = time.perf_counter()
+    evaluator.evaluate(agent.exploit, env_step=0)
+    seconds = time.perf_counter() - start
+    simulators.close()
+    return seconds
+
+
+def main() -> None:
+    """Train, and evaluate once at the end."""
+    store, (width, slice_steps, episodes) = sys.argv[1], map(int, sys.argv[2:5])
+    network = NetworkConfig(width=width)
+    config = TrainingConfig(
+        actor=network,
+        critic=network,
+        sac=SacConfig(warm_up_vector_steps=200),
+        evaluation=EvaluationConfig(interval_env_steps_per_task=10**9, episodes_per_task=episodes),
+        log_interval_vector_steps=slice_steps,
+        # What the tests ask of torch, one thread, is not what a training begins with.
+        threads=cores(),
+    )
+    try:
+        train(config, store=None if store == "-" else store, on_progress=Slices())
+    except Enough:
+        print(evaluation_seconds(config), flush=True)
+
+
+if __name__ == "__main__":
+    main()
