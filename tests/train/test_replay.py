@@ -179,11 +179,12 @@ def of_metaworld(task_count: int) -> Replay:
 def test_memory_grows_as_it_fills() -> None:
     """A ring takes what it holds, to the page; five million transitions of MT50 will take less than 1 GiB."""
     before = resident()
-    replay, full = of_metaworld(1), of_metaworld(50)
+    # Of four tasks, since memory of less than 32 MiB may be such as this process has used before.
+    replay, full = of_metaworld(4), of_metaworld(50)
     at_start = resident() - before
-    numbers = np.ones((1, 39), dtype=np.float32)
-    never = np.zeros(1, dtype=np.bool_)
-    outcome = VectorStep(numbers, numbers, np.ones(1, dtype=np.float32), never, never, never)
+    numbers = np.ones((4, 39), dtype=np.float32)
+    never = np.zeros(4, dtype=np.bool_)
+    outcome = VectorStep(numbers, numbers, np.ones(4, dtype=np.float32), never, never, never)
     taken = []
     for _ in range(2):
         for _ in range(45_000):
