@@ -276,3 +276,15 @@ def over(part: Tensor, whole: Tensor) -> Tensor:
 def wide(tensor: Tensor) -> torch.dtype:
     """The precision that a tensor is reduced in."""
     return _WIDE.get(tensor.dtype) or torch.promote_types(tensor.dtype, torch.float32)
+
+
+def together(norms: Float[Tensor, "part"]) -> Float[Tensor, "1"]:
+    """Norm of all parts taken as one vector, from the norm of each.
+
+    Added one after the other: the same bits in every process, wherever the norms lie in its memory.
+
+    >>> together(torch.tensor([3.0, 4.0]))
+    tensor([5.])
+    """
+    squares = torch.nn.functional.pad(norms.double().square(), (1, 0))
+    return squares.cumsum(dim=0)[-1:].sqrt().to(norms.dtype)

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from plastikit.probes.entries import Blocks, absolute, counts, in_order, norm, wide
+from plastikit.probes.entries import Blocks, absolute, counts, in_order, norm, together, wide
 from plastikit.schema import NETWORK, PARAMETER, Definition
 from plastikit.watch.probe import Capture, Needs, Reading, Rows, Tier
 
@@ -129,7 +129,7 @@ class GradientNorm:
         if capture.weights - capture.gradients.keys():
             return reading
         network, of_all = (capture.network,), sum(gradient.numel() for gradient in tensors)
-        whole = torch.linalg.vector_norm(size, dim=0, keepdim=True)
+        whole = together(size)
         return reading | {
             "network_gradient_norm": Rows(network, whole),
             "network_gradient_rms": Rows(network, whole / of_all**0.5),

@@ -22,6 +22,7 @@ from plastikit.probes.entries import (
     norms_before,
     over,
     row_distances,
+    together,
     wide,
 )
 from plastikit.schema import NETWORK, PARAMETER, Definition
@@ -169,7 +170,7 @@ class WeightNorm:
         }
         if is_whole:
             network, of_all = (capture.network,), sum(tensor.numel() for tensor in tensors[:count])
-            whole = torch.linalg.vector_norm(size[:count], dim=0, keepdim=True)
+            whole = together(size[:count])
             reading["network_weight_norm"] = Rows(network, whole)
             reading["network_weight_rms"] = Rows(network, whole / of_all**0.5)
             reading["network_weight_mean_absolute"] = Rows(network, total[:count].sum(dim=0, keepdim=True) / of_all)
@@ -179,8 +180,8 @@ class WeightNorm:
         reading["distance_from_init"] = Rows(began, way)
         reading["relative_distance_from_init"] = Rows(began, over(way, origin))
         if is_whole and began[:count] == names[:count]:
-            ways = torch.linalg.vector_norm(way[:count], dim=0, keepdim=True)
-            start = torch.linalg.vector_norm(origin[:count], dim=0, keepdim=True)
+            ways = together(way[:count])
+            start = together(origin[:count])
             reading["network_distance_from_init"] = Rows(network, ways)
             reading["network_relative_distance_from_init"] = Rows(network, over(ways, start))
         return reading

@@ -5,10 +5,9 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import shutil
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from multiprocessing import connection, get_context, resource_tracker
 from pathlib import Path
@@ -23,6 +22,7 @@ from plastikit.sweep.grid import PlannedRun
 from plastikit.sweep.worker import Order, store_of, work
 from plastikit.train.balance import cores
 from plastikit.train.checkpoint import checkpoints_of, has_checkpoint
+from plastikit.train.hold import held
 from plastikit.train.loop import Progress
 from plastikit.train.origin import MACHINE
 from plastikit.train.tasks import require_simulators
@@ -197,8 +197,9 @@ def _settle(worker: _Worker) -> Update:
         RunStore(path, configuration=metadata, provenance=provenance()).close(FAILED, error=error)
     state = read_attributes(path)["state"]
     if state == RUNNING:
+        # A run that could not even be opened again has not failed: it can still be gone on with.
+        state = INTERRUPTED if order.resumes and worker.error is not None else FAILED
         error = error or "the process ended without closing the run"
-        state = FAILED
         mark(path, state, error=error)
     return Update(name=worker.name, state=state, error=error)
 
@@ -231,7 +232,9 @@ def _settled(order: Order, ledger: _Ledger, *, retries_failed: bool) -> Order | 
         _set_aside(order)
         return order
     attributes = read_attributes(path)
-    _check_settings(order, attributes["configuration"])
+    with held(order.checkpoints):
+        # Refused where the run goes on at this moment.
+        _check_settings(order, attributes["configuration"])
     state, error = attributes["state"], attributes.get("error")
     can_go_on = order.checkpoints is not None and has_checkpoint(order.checkpoints)
     # Killed in its last instant, a run is finished and its networks are not put away yet.
@@ -254,8 +257,10 @@ def _set_aside(order: Order) -> None:
     number = 1
     while store_of(aside, f"{order.run.name}-{number}").exists():
         number += 1
-    order.store.rename(store_of(aside, f"{order.run.name}-{number}"))
-    shutil.rmtree(checkpoints_of(order.store), ignore_errors=True)
+    place = store_of(aside, f"{order.run.name}-{number}")
+    order.store.rename(place)
+    with suppress(FileNotFoundError):
+        checkpoints_of(order.store).rename(checkpoints_of(place))
 
 
 def _check_settings(order: Order, found: dict[str, Any]) -> None:

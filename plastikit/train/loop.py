@@ -16,6 +16,7 @@ from plastikit.errors import ConfigurationError
 from plastikit.train.checkpoint import Checkpoints, last_checkpoint
 from plastikit.train.config import TrainingConfig
 from plastikit.train.evaluate import Evaluation
+from plastikit.train.hold import held
 from plastikit.train.memory import keep_freed_memory
 from plastikit.train.origin import check_machine, origin_of, recorded_settings, resumed_config
 from plastikit.train.run import Run
@@ -107,46 +108,48 @@ def train(
         ConfigurationError: a setting that cannot be, or a run that is finished, or was of other settings.
         NoCheckpointError: there is no checkpoint to resume from.
         StoreExistsError: another run lies at ``store`` or ``checkpoints``.
+        StoreInUseError: another run that is going on writes there.
         SimulatorError: a process that steps environments ended; the error holds its traceback.
         DivergedError: a loss was not finite; the record is kept and marked failed.
     """
     require_simulators(config.task_names)
     keep_freed_memory()
-    after, told = None, config
-    if resume:
-        if checkpoints is None:
-            raise ConfigurationError("resume is True, and no folder of checkpoints is given to go on from; give it")
-        after = last_checkpoint(checkpoints)
-        config = resumed_config(config, after.state["origin"], is_watched=store is not None)
-        told = recorded_settings(config, after.state["origin"])
-    with _threads(config.threads):
-        observation_size, action_size = sizes(config.task_names)
-        agent = SoftActorCritic(config, observation_size=observation_size, action_size=action_size)
-        if after is not None:
-            check_machine(after.state["origin"], agent.device)
-            agent.load_state_dict(after.state["agent"])
-        kept = None if checkpoints is None else Checkpoints(checkpoints, config.checkpoints, after=after)
-        watching = None if after is None else after.state["watch"]
-        with (
-            watched(agent, told, store=store, probes=probes, schedule=schedule, resume=watching) as watch,
-            closing(Run(config, agent, watch)) as run,
-        ):
-            report = partial(_report, run, on_progress)
-            if after is None:
-                origin = origin_of(config, agent.device, is_watched=store is not None)
-            else:
-                origin = after.state["origin"]
-                run.go_on(after)
-                report(math.nan, is_resumed=True)
-            run.to_the_end(report=report, checkpoints=kept, origin=origin)
-        if kept is not None:
-            kept.finish(_networks(agent, config, origin))
-        return TrainingSummary(
-            env_steps=config.env_steps,
-            updates=config.env_steps_per_task - config.sac.warm_up_vector_steps,
-            seconds=run.seconds,
-            evaluations=tuple(run.evaluations),
-        )
+    if resume and checkpoints is None:
+        raise ConfigurationError("resume is True, and no folder of checkpoints is given to go on from; give it")
+    with held(checkpoints, is_new=not resume):
+        after, told = None, config
+        if resume and checkpoints is not None:
+            after = last_checkpoint(checkpoints)
+            config = resumed_config(config, after.state["origin"], is_watched=store is not None)
+            told = recorded_settings(config, after.state["origin"])
+        with _threads(config.threads):
+            observation_size, action_size = sizes(config.task_names)
+            agent = SoftActorCritic(config, observation_size=observation_size, action_size=action_size)
+            if after is not None:
+                check_machine(after.state["origin"], agent.device)
+                agent.load_state_dict(after.state["agent"])
+            kept = None if checkpoints is None else Checkpoints(checkpoints, config.checkpoints, after=after)
+            watching = None if after is None else after.state["watch"]
+            with (
+                watched(agent, told, store=store, probes=probes, schedule=schedule, resume=watching) as watch,
+                closing(Run(config, agent, watch)) as run,
+            ):
+                report = partial(_report, run, on_progress)
+                if after is None:
+                    origin = origin_of(config, agent.device, is_watched=store is not None)
+                else:
+                    origin = after.state["origin"]
+                    run.go_on(after)
+                    report(math.nan, is_resumed=True)
+                run.to_the_end(report=report, checkpoints=kept, origin=origin)
+            if kept is not None:
+                kept.finish(_networks(agent, config, origin))
+            return TrainingSummary(
+                env_steps=config.env_steps,
+                updates=config.env_steps_per_task - config.sac.warm_up_vector_steps,
+                seconds=run.seconds,
+                evaluations=tuple(run.evaluations),
+            )
 
 
 def _report(run: Run, on_progress: Callable[[Progress], None] | None, rate: float, *, is_resumed: bool = False) -> None:

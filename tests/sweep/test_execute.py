@@ -15,13 +15,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from plastikit.errors import ConfigurationError
+from plastikit.errors import ConfigurationError, StoreInUseError
 from plastikit.record.dataset import open_run, open_runs, read_attributes
 from plastikit.record.store import mark
 from plastikit.sweep.execute import SET_ASIDE, Update, execute
 from plastikit.sweep.grid import PlannedRun, plan
 from plastikit.sweep.shapes import of_widths
 from plastikit.train.config import EvaluationConfig, SacConfig, TrainingConfig
+from plastikit.train.hold import held
 from plastikit.watch.schedule import every
 
 
@@ -176,6 +177,17 @@ def test_a_sweep_that_was_cut_off_ends_as_one_that_was_not(tmp_path: Path) -> No
         np.testing.assert_array_equal(whole[name].values, resumed[name].values, err_msg=name)
     kept = tmp_path / "runs" / f"{run.name}.checkpoints"
     assert [path.name for path in kept.iterdir()] == ["final.pt"]
+
+
+def test_a_run_that_goes_on_elsewhere_is_left_alone(tmp_path: Path) -> None:
+    """A sweep that meets a run whose checkpoints are being written says so, and moves nothing."""
+    (run,) = _runs(_config(), 8)
+    execute([run], tmp_path, schedule=every(20))
+    store = tmp_path / f"{run.name}.zarr"
+    mark(store, "running", error="still going on")
+    with held(store.with_suffix(".checkpoints")), pytest.raises(StoreInUseError, match="going on"):
+        execute([run], tmp_path, schedule=every(20))
+    assert not (tmp_path / SET_ASIDE).exists()
 
 
 def test_without_a_checkpoint_a_run_begins_anew(tmp_path: Path) -> None:

@@ -1,0 +1,46 @@
+"""One run, one folder of checkpoints: whoever writes there holds it, so that no second run tidies it away."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from plastikit.errors import ConfigurationError, StoreInUseError
+
+
+@contextmanager
+def held(folder: str | os.PathLike[str] | None, *, is_new: bool = False) -> Iterator[None]:
+    """Hold a folder of checkpoints within the block; the process's end lets go of it, however it comes.
+
+    Args:
+        folder: Which; None, or one that is not there, is nothing to hold.
+        is_new: Whether it is made where it is not there.
+
+    Raises:
+        StoreInUseError: another run holds it.
+        ConfigurationError: it cannot be made.
+    """
+    place = None if folder is None else Path(folder)
+    if place is None or not (is_new or place.is_dir()):
+        yield
+        return
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(place, os.O_RDONLY)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{place} cannot hold checkpoints: {error.strerror}; give a folder that you may write to"
+        ) from None
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StoreInUseError(
+                f"{place} is in use by a training that is going on; wait for its end, or give another folder"
+            ) from None
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,52 @@
+"""One run at a time in a folder of checkpoints."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from plastikit.errors import ConfigurationError, StoreInUseError
+from plastikit.train.hold import held
+
+_HOLD = """
+import sys, time
+from plastikit.train.hold import held
+
+with held(sys.argv[1], is_new=True):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_a_second_run_is_refused_until_the_first_is_gone(tmp_path: Path) -> None:
+    """While another process holds the folder it is refused; killed with SIGKILL, that one holds nothing."""
+    folder = tmp_path / "run.checkpoints"
+    with subprocess.Popen([sys.executable, "-c", _HOLD, str(folder)], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        with pytest.raises(StoreInUseError, match="in use by a training that is going on"), held(folder):
+            pass
+        os.kill(process.pid, signal.SIGKILL)
+    with held(folder), pytest.raises(StoreInUseError), held(folder):
+        pass
+    assert not list(folder.iterdir())
+
+
+def test_nothing_is_made_where_nothing_begins(tmp_path: Path) -> None:
+    """A folder that is not there is made for a new run alone; no folder at all is held by anybody."""
+    with held(tmp_path / "absent"), held(None), held(None):
+        assert not (tmp_path / "absent").exists()
+    with held(tmp_path / "absent", is_new=True):
+        assert (tmp_path / "absent").is_dir()
+
+
+def test_a_place_that_cannot_be_a_folder(tmp_path: Path) -> None:
+    """A file in its place is one clear error."""
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigurationError, match="cannot hold checkpoints"), held(tmp_path / "file", is_new=True):
+        pass
