@@ -232,11 +232,11 @@ def _settled(order: Order, ledger: _Ledger, *, retries_failed: bool) -> Order | 
         _set_aside(order)
         return order
     attributes = read_attributes(path)
+    _check_settings(order, attributes["configuration"])
+    # Refused where the run goes on at this moment.
     with held(order.checkpoints):
-        # Refused where the run goes on at this moment.
-        _check_settings(order, attributes["configuration"])
+        can_go_on = order.checkpoints is not None and has_checkpoint(order.checkpoints)
     state, error = attributes["state"], attributes.get("error")
-    can_go_on = order.checkpoints is not None and has_checkpoint(order.checkpoints)
     # Killed in its last instant, a run is finished and its networks are not put away yet.
     if (state == FINISHED and not can_go_on) or (state == FAILED and not retries_failed):
         ledger.enter(Update(name=order.run.name, state=state, error=error, is_old=True))

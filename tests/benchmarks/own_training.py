@@ -16,6 +16,9 @@ from plastikit.train.loop import Progress, train
 from plastikit.train.sac import SoftActorCritic
 from plastikit.train.workers import Simulators
 
+WARM_UP = 200
+"""Vector steps of random actions, in the first slice, which is not counted."""
+
 
 class Enough(KeyboardInterrupt):
     """Ends the training as Ctrl-C would, so that its record is closed."""
@@ -55,7 +58,7 @@ def main() -> None:
     config = TrainingConfig(
         actor=network,
         critic=network,
-        sac=SacConfig(warm_up_vector_steps=200),
+        sac=SacConfig(warm_up_vector_steps=WARM_UP),
         evaluation=EvaluationConfig(interval_env_steps_per_task=10**9, episodes_per_task=episodes),
         log_interval_vector_steps=slice_steps,
         # What the tests ask of torch, one thread, is not what a training begins with.
