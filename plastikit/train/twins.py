@@ -1,6 +1,6 @@
 """Networks that are computed with and never learn: targets, and the learning networks with their weights held constant.
 
-Nobody watches them, so that their activations may be written over as soon as they are used.
+Nobody watches them, so that their layers may be constant ones.
 """
 
 from __future__ import annotations
@@ -8,24 +8,10 @@ from __future__ import annotations
 import copy
 from collections import OrderedDict
 
-import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
+from plastikit.train.constant_layers import ConstantLayers
 from plastikit.train.networks.blueprint import TaskNetwork
-
-
-class OverwrittenLayers(nn.Sequential):
-    """Linear layers and ReLUs, each of which writes over what the one before put out."""
-
-    def forward(self, hidden: Float[Tensor, "row unit"]) -> Float[Tensor, "row unit"]:
-        """Give what the last layer puts out; the input itself is left alone."""
-        for layer in self:
-            # A bias that is added to a finished product costs less than one that the product starts from.
-            hidden = (
-                torch.mm(hidden, layer.weight.T).add_(layer.bias) if isinstance(layer, nn.Linear) else hidden.relu_()
-            )
-        return hidden
 
 
 def target_of(network: TaskNetwork) -> TaskNetwork:
@@ -49,5 +35,5 @@ def _twin(network: TaskNetwork, weights: dict[int, nn.Parameter]) -> TaskNetwork
     twin = copy.deepcopy(network, weights)
     for path, layers in list(twin.named_modules()):
         if isinstance(layers, nn.Sequential):
-            twin.set_submodule(path, OverwrittenLayers(OrderedDict(layers.named_children())))
+            twin.set_submodule(path, ConstantLayers(OrderedDict(layers.named_children())))
     return twin
