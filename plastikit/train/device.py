@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from torch import Tensor
 
 from plastikit.errors import ConfigurationError, UnknownNameError
 from plastikit.train.config import TrainingConfig
@@ -18,7 +19,7 @@ def training_device(config: TrainingConfig) -> torch.device:
 
     Raises:
         UnknownNameError: no device of that name is trained on.
-        ConfigurationError: the GPU is not there, or the precision needs one.
+        ConfigurationError: the GPU is not there, or the precision needs one or cannot be set.
     """
     device = _device(config.device)
     if device.type != "cuda" and config.precision != "float32":
@@ -26,7 +27,15 @@ def training_device(config: TrainingConfig) -> torch.device:
             f"precision is {config.precision!r} and the device is {device}; it needs a GPU. "
             "Set precision to 'float32' or device to a GPU."
         )
-    return device
+    with tf32(is_on=config.precision == "tf32"):
+        return device
+
+
+def handed(tensor: Tensor, device: torch.device) -> Tensor:
+    """Give a tensor of the CPU on a device, without waiting for what a GPU is still at work on."""
+    if device.type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def _device(name: str) -> torch.device:
@@ -49,11 +58,20 @@ def tf32(*, is_on: bool) -> Iterator[None]:
     """Let a GPU compute matrix products in TF32 within the block; what holds outside is left as it was.
 
     Its speed has not been measured: no GPU was at hand when this was written.
+
+    Raises:
+        ConfigurationError: this process has told torch in the other way that it knows.
     """
     if not is_on:
         yield
         return
-    before = torch.get_float32_matmul_precision()
+    try:
+        before = torch.get_float32_matmul_precision()
+    except RuntimeError as error:
+        raise ConfigurationError(
+            "precision is 'tf32', and fp32_precision of torch.backends was set in this process, beside which torch "
+            "refuses its float32_matmul_precision. Leave fp32_precision alone, or set precision to 'float32'."
+        ) from error
     torch.set_float32_matmul_precision("high")
     try:
         yield

@@ -10,6 +10,8 @@ from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
+from plastikit.train.device import handed
+
 BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.int64]
 
@@ -54,7 +56,7 @@ class LastObservations:
         if len(observations):
             self._make_room(len(observations))
             slots = (self._oldest + self._count + np.arange(len(observations))) % len(self._ring)
-            self._ring.index_copy_(0, self._moved(slots), observations.to(self._ring.device))
+            self._ring.index_copy_(0, self._moved(slots), handed(observations, self._ring.device))
             self._slots[rows[is_ended]] = slots
             self._count += len(observations)
 
@@ -72,4 +74,4 @@ class LastObservations:
         self._ring, self._oldest = ring, 0
 
     def _moved(self, indices: NDArray[np.integer]) -> Int[Tensor, "index"]:
-        return torch.from_numpy(indices.astype(np.int64, copy=False)).to(self._ring.device)
+        return handed(torch.from_numpy(indices.astype(np.int64, copy=False)), self._ring.device)

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
+from plastikit.train.device import handed
 from plastikit.train.last_observations import LastObservations
 from plastikit.train.rows import empty_rows, windows
 from plastikit.train.workers import VectorStep
@@ -187,9 +188,9 @@ class Replay:
             place = self.added % self._ring
             count = min(len(rows) - begun, self._ring - place)
             end = begun + count
-            self._rows[:, place : place + count] = rows[begun:end].transpose(0, 1).to(self.device)
+            self._rows[:, place : place + count] = handed(rows[begun:end].transpose(0, 1), self.device)
             follows = observation if end == len(rows) else rows[end, :, : self._features]
-            self._rows[:, place + count, : self._features] = follows.to(self.device)
+            self._rows[:, place + count, : self._features] = handed(follows, self.device)
             places = (self._first_row + np.arange(place, place + count)).T
             ended = is_ended[begun:end]
             of_these = int(np.count_nonzero(ended))
@@ -199,4 +200,4 @@ class Replay:
             begun = end
 
     def _moved(self, indices: IntArray) -> Int[Tensor, "index"]:
-        return torch.from_numpy(indices).to(self.device)
+        return handed(torch.from_numpy(indices), self.device)

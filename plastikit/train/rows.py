@@ -8,6 +8,8 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
+from plastikit.train.device import handed
+
 
 def is_host(device: torch.device) -> bool:
     """Whether NumPy sees what lies on a device."""
@@ -39,4 +41,4 @@ def windows(
         kept = np.ndarray((count,), f"V{bytes_of * width}", rows.numpy(), strides=(bytes_of * length,))
         return torch.from_numpy(kept[first].view(np.float32).reshape(len(first), width))
     every = rows.view(-1).as_strided((count, width), (length, 1))
-    return every.index_select(0, torch.from_numpy(first).to(rows.device))
+    return every.index_select(0, handed(torch.from_numpy(first), rows.device))

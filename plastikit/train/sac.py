@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from plastikit.train.compiled import compiled
 from plastikit.train.config import TrainingConfig
-from plastikit.train.device import tf32, training_device
+from plastikit.train.device import handed, tf32, training_device
 from plastikit.train.networks.architectures import build_network
 from plastikit.train.networks.blueprint import TaskNetwork
 from plastikit.train.policy import sample_action, typical_action
@@ -97,9 +98,9 @@ class SoftActorCritic:
     @torch.no_grad()
     def explore(self, observation: Float[FloatArray, "task feature"]) -> Float[FloatArray, "task action"]:
         """Draw an action for each task from its policy."""
-        features = torch.from_numpy(observation).to(self.device).unsqueeze(1)
+        features = handed(torch.from_numpy(observation), self.device).unsqueeze(1)
         noise = self._normal(self._exploration, len(observation), 1)
-        with tf32(is_on=self._is_tf32):
+        with self._products():
             action, _ = self._policy(self._constant_actor, features, noise)
         actions: FloatArray = action.squeeze(1).cpu().numpy()
         return actions
@@ -107,8 +108,8 @@ class SoftActorCritic:
     @torch.no_grad()
     def exploit(self, observation: Float[FloatArray, "task feature"]) -> Float[FloatArray, "task action"]:
         """Give each task's typical action; nothing is drawn."""
-        features = torch.from_numpy(observation).to(self.device).unsqueeze(1)
-        with tf32(is_on=self._is_tf32):
+        features = handed(torch.from_numpy(observation), self.device).unsqueeze(1)
+        with self._products():
             outputs = self._outputs(self._constant_actor, features)
         actions: FloatArray = typical_action(outputs).squeeze(1).cpu().numpy()
         return actions
@@ -140,26 +141,23 @@ class SoftActorCritic:
         alpha = log_alpha.exp()
         weights = torch.softmax(-log_alpha, dim=0) * len(log_alpha) if self.settings.has_task_weights else None
 
-        with tf32(is_on=self._is_tf32):
-            critic_losses = self._compiled_critic_losses if is_compiled else self._critic_losses
+        # Whoever is told, or hears the optimizers, measures outside of the lower precision.
+        critic_losses = self._compiled_critic_losses if is_compiled else self._critic_losses
+        with self._products():
             losses = critic_losses(batch, noise[0], alpha, weights)
-            if tell is not None:
-                tell("critic", losses.mean(dim=0))
-            critic_loss = losses.mean()
-            critic_loss.backward()
-            self._step(self.critic_optimizer, self._critic_parameters)
-            self._follow()
+        if tell is not None:
+            tell("critic", losses.mean(dim=0))
+        critic_loss = self._descend(losses, self.critic_optimizer, self._critic_parameters)
+        self._follow()
 
-            actor_losses = self._compiled_actor_losses if is_compiled else self._actor_losses
+        actor_losses = self._compiled_actor_losses if is_compiled else self._actor_losses
+        with self._products():
             losses, log_density = actor_losses(batch.observation, noise[1], alpha, weights)
-            if tell is not None:
-                tell("actor", losses)
-            actor_loss = losses.mean()
-            actor_loss.backward()
-            self._step(self.actor_optimizer, self._actor_parameters)
+        if tell is not None:
+            tell("actor", losses)
+        actor_loss = self._descend(losses, self.actor_optimizer, self._actor_parameters)
 
-        alpha_loss = self._update_alpha(log_density.detach())
-        return Losses(critic_loss.detach(), actor_loss.detach(), alpha_loss.detach())
+        return Losses(critic_loss, actor_loss, self._update_alpha(log_density))
 
     def state_dict(self) -> dict[str, Any]:
         """Give all that the agent has come to, random generators included: another that loads it goes on bit for bit.
@@ -221,17 +219,26 @@ class SoftActorCritic:
     ) -> tuple[Float[Tensor, "task sample"], Float[Tensor, "task sample"]]:
         action, log_density = self._policy(self.actor, observation, noise)
         value = torch.minimum(*self._values(self._constant_critics, observation, action))
-        return _weighted(alpha * log_density - value, weights), log_density
+        return _weighted(alpha * log_density - value, weights), log_density.detach()
 
     def _update_alpha(self, log_density: Float[Tensor, "task sample"]) -> Float[Tensor, ""]:
         loss = -(self.log_alpha * (log_density + self._target_entropy)).mean()
         loss.backward()
         self.alpha_optimizer.step()
-        return loss
+        return loss.detach()
 
-    def _step(self, optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter]) -> None:
+    def _descend(
+        self, losses: Float[Tensor, "*losses"], optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter]
+    ) -> Float[Tensor, ""]:
+        loss = losses.mean()
+        with self._products():
+            loss.backward()
         clip_together(parameters, self.settings.gradient_clip_norm)
         optimizer.step()
+        return loss.detach()
+
+    def _products(self) -> AbstractContextManager[None]:
+        return tf32(is_on=self._is_tf32)
 
     @torch.no_grad()
     def _follow(self) -> None:

@@ -72,6 +72,7 @@ def graphs(monkeypatch: pytest.MonkeyPatch) -> list[torch.fx.GraphModule]:
         return lookup_backend("aot_eager")(graph, inputs)
 
     monkeypatch.setattr(compiled, "OPTIONS", {"cpu": {"backend": keep}})
+    monkeypatch.setattr(compiled, "require_compiler", lambda _: None)
     return captured
 
 
@@ -80,6 +81,31 @@ def test_losses_are_captured_whole(architecture: str, graphs: list[torch.fx.Grap
     """Two graphs, once each; compiled updates agree with those that run as written."""
     assert_alike(make_agent(architecture, is_compiled=True), make_agent(architecture))
     assert len(graphs) == 2
+
+
+def test_a_process_may_compile_many_agents(graphs: list[torch.fx.GraphModule]) -> None:
+    """More than torch compiles one function for."""
+    count = 1 + torch._dynamo.config.recompile_limit
+    for _ in range(count):
+        agent = make_agent(is_compiled=True)
+        agent.update(make_batch(0, agent.device))
+    assert len(graphs) == 2 * count
+
+
+def test_recorded_updates_are_measured_at_full_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the losses are told and where optimizers are heard, products are those that a user's own would be."""
+    agent = make_agent()
+    monkeypatch.setattr(agent, "_is_tf32", True)
+    heard: list[str] = []
+
+    def hear(*_: object) -> None:
+        heard.append(torch.get_float32_matmul_precision())
+
+    agent.critics[0].trunk.hidden_1.register_forward_hook(hear)
+    agent.critics[0].trunk.linear_1.weight.register_hook(hear)
+    agent.critic_optimizer.register_step_pre_hook(hear)
+    agent.update(make_batch(0, agent.device), hear)
+    assert heard == ["high", "highest", "high", "highest", "highest"]
 
 
 def test_optimizers_are_heard_and_find_their_gradients(graphs: list[torch.fx.GraphModule]) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -60,3 +63,20 @@ def test_tf32_is_not_left_behind() -> None:
     assert torch.get_float32_matmul_precision() == before
     with tf32(is_on=False):
         assert torch.get_float32_matmul_precision() == before
+
+
+def test_two_ways_to_set_a_precision_are_told() -> None:
+    """Torch that was told in the newer of its two ways refuses the older; in a process of its own, which it spoils."""
+    code = """
+import torch
+from plastikit.errors import ConfigurationError
+from plastikit.train.device import tf32
+torch.backends.cuda.matmul.fp32_precision = "tf32"
+try:
+    with tf32(is_on=True):
+        pass
+except ConfigurationError as error:
+    print(error)
+"""
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "fp32_precision of torch.backends was set in this process" in answer.stdout
