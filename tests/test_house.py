@@ -76,6 +76,7 @@ TABLE: Final[dict[str, tuple[str, ...]]] = {
     "plastikit.panels": (*SHARED, *REPORTING, "xarray"),
     "plastikit.report": (*SHARED, *REPORTING, "plastikit.record.dataset", "xarray"),
     "plastikit.train": (*MEASURING, "plastikit.train", "plastikit.watch", "gymnasium", "metaworld", "mujoco"),
+    "plastikit.train.substitutes": ("numpy", "jaxtyping", "metaworld", "scipy"),
     "plastikit.sweep": (*SHARED, "plastikit.sweep", "plastikit.train", "plastikit.record", "plastikit.watch.schedule"),
     "plastikit.cli": ("plastikit", "typer", "rich", "numpy", "xarray", "torch"),
 }
@@ -182,7 +183,7 @@ def test_only_the_trainer_needs_its_extra(tmp_path: Path) -> None:
     """Without the train extra everything but the trainer imports, the command line included."""
     assert _loaded(
         tmp_path,
-        _rooms(*TABLE.keys() - {"plastikit", "plastikit.train", "plastikit.sweep"}),
+        _rooms(*TABLE.keys() - {"plastikit", "plastikit.train", "plastikit.train.substitutes", "plastikit.sweep"}),
         without=("metaworld", "gymnasium", "mujoco"),
     )
 

@@ -26,6 +26,8 @@ FINAL: Final = "final.pt"
 FORMAT: Final = 1
 _STATE: Final = "checkpoint-*.pt"
 _MANIFEST: Final = "checkpoint-*.json"
+_TOLD: Final = 3
+"""Files that an error names of each checkpoint."""
 _SPARING: Final = 20.0
 """A checkpoint is written at most once in so many times what the last one took: 5 % of the time."""
 
@@ -42,7 +44,7 @@ def checkpoints_of(store: str | os.PathLike[str]) -> Path:
 def has_checkpoint(folder: str | os.PathLike[str]) -> bool:
     """Tell whether a training can be gone on with from ``folder``: it is not finished, and a checkpoint is intact."""
     place = Path(folder)
-    return not (place / FINAL).exists() and next(_intact(place), None) is not None
+    return not (place / FINAL).exists() and _newest_intact(place)[0] is not None
 
 
 @dataclass(frozen=True)
@@ -61,11 +63,11 @@ class Checkpoint:
 
 
 def last_checkpoint(folder: str | os.PathLike[str]) -> Checkpoint:
-    """Read the last checkpoint that is intact; a warning names those that are not.
+    """Read the last checkpoint that is intact; a warning names later ones, and what is wrong with their files.
 
     Raises:
         ConfigurationError: the run is finished.
-        NoCheckpointError: there is none to go on from.
+        NoCheckpointError: there is none to go on from; the error names the files that are missing or damaged.
     """
     place = Path(folder)
     if (place / FINAL).exists():
@@ -73,16 +75,23 @@ def last_checkpoint(folder: str | os.PathLike[str]) -> Checkpoint:
             f"{place} is that of a finished run, and nothing is left to go on with; its networks are in {FINAL}, for "
             "torch.load. Train anew under another name."
         )
-    found = next(_intact(place), None)
-    damaged = [path.name for path in _manifests(place) if found is None or path.name > found.path.name]
-    told = f"what lies there, {', '.join(damaged)}, is damaged" if damaged else "none is there"
+    found, faults = _newest_intact(place)
+    if found is None and not faults:
+        raise NoCheckpointError(
+            f"{place} holds no checkpoint. Give the folder that the training was given, or train anew, without resume."
+        )
+    told = "; ".join(faults)
     if found is None:
         raise NoCheckpointError(
-            f"{place} holds no checkpoint that can be read: {told}. Give the folder that the training was given, or "
-            "train anew, without resume."
+            f"{place} holds no checkpoint that is whole: {told}. Put these files back from a copy and resume; where "
+            "there is no copy, train anew under another name."
         )
-    if damaged:
-        warnings.warn(f"{place}: {told}; the training goes on from {found.path.name}", stacklevel=2)
+    if faults:
+        warnings.warn(
+            f"{place}: {told}; the training goes on from {found.path.name}, the last that is whole, and takes the "
+            "steps after it again",
+            stacklevel=2,
+        )
     state = torch.load(place / found.state.name, map_location="cpu", weights_only=True)
     return Checkpoint(place, found.step, state, found.segments)
 
@@ -212,9 +221,11 @@ class _Manifest:
         return set() if found is None else {found.state.name, *(segment.file.name for segment in found.segments)}
 
     @property
-    def is_whole(self) -> bool:
+    def faults(self) -> list[str]:
+        """What is wrong with its files."""
         files = (self.state, *(segment.file for segment in self.segments))
-        return all(file.is_intact(self.path.parent) for file in files)
+        found = (file.fault(self.path.parent) for file in files)
+        return [fault for fault in found if fault is not None]
 
 
 def _manifests(folder: Path) -> list[Path]:
@@ -222,12 +233,19 @@ def _manifests(folder: Path) -> list[Path]:
     return sorted(folder.glob(_MANIFEST), reverse=True)
 
 
-def _intact(folder: Path) -> Iterator[_Manifest]:
-    """The checkpoints that can be read, the newest first."""
+def _newest_intact(folder: Path) -> tuple[_Manifest | None, list[str]]:
+    """Find the newest checkpoint whose files are as they were written, and say of each later one what is wrong."""
+    told = []
     for path in _manifests(folder):
         manifest = _Manifest.read(path)
-        if manifest is not None and manifest.is_whole:
-            yield manifest
+        if manifest is None:
+            told.append(f"{path.name} itself is damaged, or of another version")
+        elif faults := manifest.faults:
+            more = f", and {len(faults) - _TOLD} more of its files are so" if len(faults) > _TOLD else ""
+            told.append(f"{path.name} cannot be gone on from, since {', '.join(faults[:_TOLD])}{more}")
+        else:
+            return manifest, told
+    return None, told
 
 
 def _manifest_of(step: int) -> str:

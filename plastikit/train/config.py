@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from plastikit.errors import ConfigurationError, UnknownNameError
 from plastikit.train.limits import at_least, finite, fraction, positive
+from plastikit.train.overlap import warn_of_overlaps
 from plastikit.train.published import ARCHITECTURES, EMBEDDING, PARTED, published_sizes
 from plastikit.train.tasks import resolve_tasks
 
@@ -282,7 +283,7 @@ class TrainingConfig:
                 f"env_steps_per_task is {self.env_steps_per_task}, and the first {self.sac.warm_up_vector_steps} steps "
                 "in each task are warm-up, in which nothing is learned. Train for longer or shorten the warm-up."
             )
-        resolve_tasks(self.tasks, self.task_seed)
+        warn_of_overlaps(self.task_names)
 
     @cached_property
     def task_names(self) -> tuple[str, ...]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import pickle
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, NamedTuple
 
@@ -20,6 +22,9 @@ from plastikit.train.environment import FloatArray, TaskStep
 from plastikit.train.parts import part
 from plastikit.train.randomness import seed_sequence
 from plastikit.train.tasks import PENDULUM
+
+_SCRIPT: Final = (b"__main__", b"__mp_main__")
+"""What the module is called, pickled, that a process began with."""
 
 PENDULUM_HORIZON: Final = 200
 """Steps after which gymnasium's pendulum is truncated."""
@@ -63,6 +68,34 @@ class GymnasiumEnvironment:
     def close(self) -> None:
         """Release the environment."""
         self._environment.close()
+
+
+@dataclass(frozen=True)
+class Maker:
+    """Makes a task's environment, here or, pickled, in another process."""
+
+    specification: EnvSpec
+    task: str
+    seed: int
+
+    def __call__(self) -> GymnasiumEnvironment:
+        """Make it."""
+        return GymnasiumEnvironment(self.specification, self.task, self.seed)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Give what is pickled.
+
+        Raises:
+            ConfigurationError: the environment is the script's own, which other processes do not run.
+        """
+        told = pickle.dumps(self.specification)
+        if any(name in told for name in _SCRIPT):
+            raise ConfigurationError(
+                f"{self.task} is made by what the script itself defines, and the processes that step environments do "
+                f"not run it. Define and register it in a module, and name it with that module, module:{self.task}; or "
+                "step in the run's own process, with workers=1."
+            )
+        return vars(self)
 
 
 def specification(task: str) -> EnvSpec | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from plastikit.errors import ConfigurationError, StoreInUseError
@@ -17,7 +17,7 @@ def held(folder: str | os.PathLike[str] | None, *, is_new: bool = False) -> Iter
 
     Args:
         folder: Which; None, or one that is not there, is nothing to hold.
-        is_new: Whether it is made where it is not there.
+        is_new: Whether it is made where it is not there; what raises and has written nothing there leaves none.
 
     Raises:
         StoreInUseError: another run holds it.
@@ -27,6 +27,7 @@ def held(folder: str | os.PathLike[str] | None, *, is_new: bool = False) -> Iter
     if place is None or not (is_new or place.is_dir()):
         yield
         return
+    was_there = place.is_dir()
     try:
         place.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(place, os.O_RDONLY)
@@ -42,5 +43,11 @@ def held(folder: str | os.PathLike[str] | None, *, is_new: bool = False) -> Iter
                 f"{place} is in use by a training that is going on; wait for its end, or give another folder"
             ) from None
         yield
+    except BaseException:
+        if not was_there:
+            # What failed before its first checkpoint leaves nothing behind.
+            with suppress(OSError):
+                place.rmdir()
+        raise
     finally:
         os.close(descriptor)

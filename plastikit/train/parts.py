@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
+from plastikit.errors import ConfigurationError
+
 Item = TypeVar("Item")
 
+MOST_PARTS: Final = 50
+"""Parts that a task divides into at most: one for each of its goals."""
+
 _PART: Final = re.compile(r"(.+)-([1-9]\d*)of([1-9]\d*)")
-_DIVISION: Final = re.compile(r"(.+)/(\d+)")
+_LIKE_A_PART: Final = re.compile(r"(.+)-(\d+)of(\d+)")
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,11 @@ class Part:
         """
         return f"{self.whole}-{self.number}of{self.count}"
 
+    @property
+    def place(self) -> float:
+        """Where among the parts it stands: the first at 0, the last at 1, a lone one in the middle."""
+        return (self.number - 1) / (self.count - 1) if self.count > 1 else 0.5
+
     def share(self, items: Sequence[Item]) -> Sequence[Item]:
         """Give the part's own of the whole's items: neighbours, each item in one part, sizes differ by one at most.
 
@@ -56,13 +66,44 @@ def part(name: str) -> Part | None:
     return Part(match[1], int(match[2]), int(match[3]))
 
 
-def division(name: str) -> tuple[str, int] | None:
-    """Read a whole and the number of its parts, as in ``reach-v3/4``; None where the name is none."""
-    match = _DIVISION.fullmatch(name)
-    return None if match is None else (match[1], int(match[2]))
-
-
 def whole(name: str) -> str:
     """Give the task that a part belongs to; any other task is its own whole."""
     found = part(name)
     return name if found is None else found.whole
+
+
+def parts_named(name: str, wholes: Container[str]) -> tuple[str, ...] | None:
+    """Give the parts that a name stands for, all of a division or a single one; None where none of ``wholes`` is meant.
+
+    Raises:
+        ConfigurationError: a whole has no part of that number, or does not divide into so many.
+
+    >>> parts_named("reach-v3/2", ["reach-v3"])
+    ('reach-v3-1of2', 'reach-v3-2of2')
+    """
+    known, slash, number_of_parts = name.partition("/")
+    if slash and known in wholes:
+        count = _count(name, known, number_of_parts)
+        return tuple(Part(known, number, count).name for number in range(1, count + 1))
+    match = _LIKE_A_PART.fullmatch(name)
+    if match is None or match[1] not in wholes:
+        return None
+    count = _count(name, match[1], match[3])
+    if part(name) is None:
+        first, last = Part(match[1], 1, count).name, Part(match[1], count, count).name
+        raise ConfigurationError(
+            f"{name} names part {match[2]} of {match[3]}, and the parts are {first} to {last}. Name one of these, or "
+            f"all as {match[1]}/{count}."
+        )
+    return (name,)
+
+
+def _count(name: str, known: str, found: str) -> int:
+    """Read a number of parts."""
+    if not found.isdecimal() or not 1 <= int(found) <= MOST_PARTS:
+        asked = found if found.isdecimal() else repr(found)
+        raise ConfigurationError(
+            f"{name} asks for {asked} parts of {known}; a number from 1 to {MOST_PARTS} was expected, since a task has "
+            f"{MOST_PARTS} goals. Give one, as in {known}/4."
+        )
+    return int(found)

@@ -9,6 +9,9 @@ import numpy as np
 from gymnasium.envs.classic_control.pendulum import PendulumEnv
 from numpy.typing import NDArray
 
+from plastikit.train.parts import Part
+from plastikit.train.tasks import PENDULUM
+
 FloatArray = NDArray[np.float32]
 
 GRAVITIES: Final = (8.0, 12.0)
@@ -34,7 +37,7 @@ class Pendulum(PendulumEnv):
     """
 
     def __init__(self, number: int, count: int, render_mode: str | None = None) -> None:
-        place = (number - 1) / (count - 1) if count > 1 else 0.5
+        place = Part(PENDULUM, number, count).place
         gravity, mass, length = (first + place * (last - first) for first, last in (GRAVITIES, MASSES, LENGTHS))
         super().__init__(render_mode=render_mode, g=gravity)
         self.m, self.l = mass, length

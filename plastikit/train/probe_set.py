@@ -97,6 +97,19 @@ def probe_states(config: TrainingConfig) -> ProbeSet:
     Raises:
         ConfigurationError: tasks that are not trained on, or fewer states than tasks.
     """
+    settings, tasks = config.probe_set, probe_tasks(config)
+    rows = np.stack([task_states(task, settings.seed, settings.samples // len(tasks)) for task in tasks])
+    features = rows.shape[-1] - sizes(tasks).action
+    return ProbeSet(tasks, settings.seed, rows[..., :features], rows[..., features:])
+
+
+def probe_tasks(config: TrainingConfig) -> tuple[str, ...]:
+    """Name the tasks of a training's probe set.
+
+    Raises:
+        UnknownNameError: a name that stands for no task.
+        ConfigurationError: tasks that are not trained on, or fewer states than tasks.
+    """
     settings = config.probe_set
     tasks = config.task_names if settings.tasks is None else resolve_tasks(settings.tasks, config.task_seed)
     strange = [task for task in tasks if task not in config.task_names]
@@ -105,15 +118,12 @@ def probe_states(config: TrainingConfig) -> ProbeSet:
             f"the probe set has states of {', '.join(strange)}, and the run trains on {', '.join(config.task_names)} "
             "alone, so that its networks have no place for them. Choose probe tasks that every run trains on."
         )
-    count = settings.samples // len(tasks)
-    if not count:
+    if settings.samples < len(tasks):
         raise ConfigurationError(
             f"the probe set has {settings.samples} states for {len(tasks)} tasks; each task needs one at least. "
             "Ask for more states, or for states of fewer tasks."
         )
-    rows = np.stack([task_states(task, settings.seed, count) for task in tasks])
-    features = rows.shape[-1] - sizes(tasks).action
-    return ProbeSet(tasks, settings.seed, rows[..., :features], rows[..., features:])
+    return tasks
 
 
 def task_states(task: str, seed: int, count: int) -> Float[FloatArray, "sample number"]:

@@ -25,10 +25,10 @@ def goal_box(environment: SawyerXYZEnv) -> tuple[Float[FloatArray, "number"], Fl
 
 
 def simulator(task: str) -> SawyerXYZEnv:
-    """Make a task's simulator; it has no goal yet.
+    """Make a task's simulator; it has no goal yet, and steps as Meta-World's own does, only faster.
 
     Cost: 0.15 to 0.3 s, since MuJoCo compiles the task's model.
     """
-    from metaworld.env_dict import ALL_V3_ENVIRONMENTS
+    from plastikit.train.fast_simulator import simulator_class
 
-    return ALL_V3_ENVIRONMENTS[task](reward_function_version=REWARD_VERSION)
+    return simulator_class(task)(reward_function_version=REWARD_VERSION)

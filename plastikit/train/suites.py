@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
-from plastikit.errors import ConfigurationError, UnknownNameError
+from plastikit.errors import ConfigurationError
 from plastikit.train.config import GOALS_PER_TASK, HORIZON, REWARD_VERSION
 from plastikit.train.environment import ACTION_SIZE, OBSERVATION_SIZE, Environment, TaskEnvironment
 from plastikit.train.parts import part, whole
-from plastikit.train.tasks import MT50, PENDULUM
+from plastikit.train.tasks import MT50, PENDULUM, unknown_task
 
 if TYPE_CHECKING:
     from gymnasium.envs.registration import EnvSpec
@@ -60,9 +60,9 @@ def maker(task: str, seed: int) -> Callable[[], Environment]:
     """
     if metaworld_task(task) is not None:
         return partial(TaskEnvironment, task, seed)
-    from plastikit.train.gymnasium_environment import GymnasiumEnvironment
+    from plastikit.train.gymnasium_environment import Maker
 
-    return partial(GymnasiumEnvironment, _specification(task), task, seed)
+    return Maker(_specification(task), task, seed)
 
 
 def sizes(tasks: Sequence[str]) -> Sizes:
@@ -137,7 +137,7 @@ def _specification(task: str) -> EnvSpec:
 
     found = specification(task)
     if found is None:
-        raise UnknownNameError.of("task", task, (*MT50, *registered()))
+        raise unknown_task(task, (*MT50, *registered()))
     return found
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import difflib
 import hashlib
 import importlib
+import re
 from collections.abc import Sequence
 from typing import Final
 
 from plastikit.errors import ConfigurationError, MissingExtraError, UnknownNameError
-from plastikit.train.parts import Part, division, part, whole
+from plastikit.train.parts import parts_named, whole
 
 MT10: Final = (
     "reach-v3",
@@ -98,12 +99,13 @@ MT50: Final = (
 
 BENCHMARKS: Final = {"MT10": MT10, "MT25": MT25, "MT50": MT50}
 
-
 PENDULUM: Final = "pendulum"
 """What divides into pendulums of different gravity, mass and length, and is no task by itself."""
 
-MOST_PARTS: Final = 50
-"""Parts that a task divides into at most: one for each goal of a task of Meta-World."""
+_DIVISIBLE: Final = frozenset((*MT50, PENDULUM))
+_DIVISION: Final = re.compile(r"(.+)(/\d+|-\d+of\d+)")
+_NEAR: Final = 0.8
+"""How alike a misspelt task and the one that was meant are at least."""
 
 
 def resolve_tasks(selection: str, task_seed: int = 0) -> tuple[str, ...]:
@@ -118,7 +120,9 @@ def resolve_tasks(selection: str, task_seed: int = 0) -> tuple[str, ...]:
 
     Raises:
         UnknownNameError: a name that stands for no task.
-        ConfigurationError: no task, a task named twice, a count outside 1 to 50, or a module that cannot be imported.
+        ConfigurationError: no task, a task named twice, a count outside 1 to 50, a part that there is not, or a module
+            that cannot be imported.
+        MissingExtraError: gymnasium, which an environment of a module is to be registered with, is not installed.
 
     >>> resolve_tasks("push-v3, reach-v3/2")
     ('push-v3', 'reach-v3-1of2', 'reach-v3-2of2')
@@ -135,8 +139,12 @@ def resolve_tasks(selection: str, task_seed: int = 0) -> tuple[str, ...]:
         raise ConfigurationError(
             f"tasks is {selection!r}, which names none. Give MT10, MT25, MT50, a count, or names such as 'reach-v3'."
         )
+    if len(given) > 1:
+        _refuse_sets(selection, given)
     names = tuple(task for name in given for task in _expand(name, is_alone=len(given) == 1))
-    repeated = sorted({name for name in names if names.count(name) > 1})
+    # The module in front of an environment's name says where it is registered, not which it is.
+    registered = [name.rpartition(":")[2] for name in names]
+    repeated = sorted({name for name in registered if registered.count(name) > 1})
     if repeated:
         raise ConfigurationError(f"tasks names {', '.join(repeated)} more than once. Name each task once.")
     return names
@@ -155,37 +163,75 @@ def require_simulators(tasks: Sequence[str]) -> None:
             raise MissingExtraError.of("training", "train") from error
 
 
+def unknown_task(name: str, known: Sequence[str]) -> UnknownNameError:
+    """Give the error of a name that stands for no task: the nearest of ``known``, and how one's own is named."""
+    module, colon, own = name.rpartition(":")
+    if colon:
+        return UnknownNameError(
+            f"unknown task {name!r}: the module {module} was imported, and registers no {own!r} with gymnasium. Name "
+            "an environment that it registers."
+        )
+    error = UnknownNameError.of("task", name, known)
+    if difflib.get_close_matches(name, _DIVISIBLE, cutoff=_NEAR):
+        return error
+    return UnknownNameError(
+        f"{error} An environment of your own is named with the module that registers it, module:{name}, so that every "
+        "process finds it."
+    )
+
+
 def _expand(name: str, *, is_alone: bool) -> tuple[str, ...]:
     """Give the tasks that one name of a selection stands for."""
-    divided, own = division(name), part(name)
-    if divided is not None and divided[0] in (*MT50, PENDULUM):
-        count = divided[1]
-        _refuse_count(name, count)
-        return tuple(Part(divided[0], number, count).name for number in range(1, count + 1))
-    if own is not None and own.whole in (*MT50, PENDULUM):
-        _refuse_count(name, own.count)
-        return (name,)
     if name in MT50:
         return (name,)
+    parts = parts_named(name, _DIVISIBLE)
+    if parts is not None:
+        return parts
     registered = _registered(name)
     if name in registered:
         return (name,)
+    _refuse_division(name, registered)
     known = (*MT50, f"{PENDULUM}/4", *difflib.get_close_matches(name, registered))
-    raise UnknownNameError.of("task", name, (*BENCHMARKS, *known) if is_alone else known)
+    raise unknown_task(name, (*BENCHMARKS, *known) if is_alone else known)
 
 
-def _refuse_count(name: str, count: int) -> None:
-    if not 1 <= count <= MOST_PARTS:
-        raise ConfigurationError(
-            f"{name} has {count} parts; a task divides into 1 to {MOST_PARTS}. Give such a number."
-        )
+def _refuse_sets(selection: str, given: Sequence[str]) -> None:
+    """Refuse a benchmark or a count among names."""
+    for name in given:
+        if name.upper() in BENCHMARKS or _is_whole_number(name):
+            raise ConfigurationError(
+                f"tasks is {selection!r}, in which {name} stands for a set of tasks; beside others the name of "
+                "one was expected. Give the set by itself, or name each task."
+            )
+
+
+def _refuse_division(name: str, registered: Sequence[str]) -> None:
+    """Refuse to divide what has no parts."""
+    match = _DIVISION.fullmatch(name)
+    if match is None:
+        return
+    divided, how = match.groups()
+    if divided.upper() in BENCHMARKS:
+        what = f"a suite of {len(BENCHMARKS[divided.upper()])} tasks"
+    elif _is_whole_number(divided):
+        what = "a count of tasks"
+    elif divided in registered or _registered(divided) == (divided,):
+        what = "an environment of gymnasium"
+    else:
+        raise UnknownNameError.of("task", name, [f"{task}{how}" for task in _DIVISIBLE])
+    raise ConfigurationError(
+        f"{name} divides {divided}, {what}, which cannot be divided; a task of Meta-World can, as reach-v3/2, and so "
+        f"can pendulums, as {PENDULUM}/2. Name one of these, or {divided} as it is."
+    )
 
 
 def _registered(name: str) -> tuple[str, ...]:
     """Give the names of gymnasium's environments, and ``name`` if it is one of them in a module to be imported."""
     try:
         from plastikit.train.gymnasium_environment import registered, specification
-    except ModuleNotFoundError:
+    except ModuleNotFoundError as error:
+        if ":" in name:
+            raise MissingExtraError.of(f"the task {name}", "train") from error
         return ()
     return (name,) if specification(name) is not None else registered()
 

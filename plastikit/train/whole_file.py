@@ -23,15 +23,20 @@ class Sealed:
     size: int
     digest: str
 
-    def is_intact(self, folder: Path) -> bool:
-        """Whether the file lies in ``folder`` as it was written."""
+    def fault(self, folder: Path) -> str | None:
+        """Say what is wrong with the file in ``folder``; None where it lies there as it was written."""
         try:
             with (folder / self.name).open("rb") as file:
-                if os.fstat(file.fileno()).st_size != self.size:
-                    return False
-                return hashlib.file_digest(file, "sha256").hexdigest() == self.digest
-        except OSError:
-            return False
+                size = os.fstat(file.fileno()).st_size
+                if size != self.size:
+                    return f"{self.name} has {size} bytes and was written with {self.size}"
+                if hashlib.file_digest(file, "sha256").hexdigest() != self.digest:
+                    return f"{self.name} holds other bytes than were written"
+        except FileNotFoundError:
+            return f"{self.name} is missing"
+        except OSError as error:
+            return f"{self.name} cannot be read ({error.strerror})"
+        return None
 
 
 class _Counted:

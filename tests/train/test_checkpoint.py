@@ -105,9 +105,14 @@ def test_a_long_way_is_written_in_several_files(tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.mark.parametrize("pattern", ["checkpoint-*120.json", "checkpoint-*120.pt", "replay-*120.pt"])
-@pytest.mark.parametrize("damage", ["torn", "one bit", "gone"])
-def test_a_damaged_checkpoint_is_noticed_and_the_one_before_taken(tmp_path: Path, pattern: str, damage: str) -> None:
-    """Whichever of its files is torn, changed or gone."""
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [("torn", r"has \d+ bytes and was written with \d+"), ("one bit", "holds other bytes"), ("gone", "is missing")],
+)
+def test_a_damaged_checkpoint_is_noticed_and_the_one_before_taken(
+    tmp_path: Path, pattern: str, damage: str, told: str
+) -> None:
+    """Whichever of its files is torn, changed or gone; the warning names the file."""
     run(Checkpoints(tmp_path, EAGER), empty(), steps=30, times=4)
     (path,) = tmp_path.glob(pattern)
     data = bytearray(path.read_bytes())
@@ -120,9 +125,39 @@ def test_a_damaged_checkpoint_is_noticed_and_the_one_before_taken(tmp_path: Path
     if pattern.endswith("json") and damage == "gone":
         found = last_checkpoint(tmp_path)
     else:
-        with pytest.warns(UserWarning, match=r"checkpoint-000000000120.json, is damaged; the training goes on from"):
+        its_own = r"checkpoint-\S*120\.json itself is damaged"
+        words = its_own if pattern.endswith("json") else rf"checkpoint-\S*120\.json cannot .* since {path.name} {told}"
+        with pytest.warns(UserWarning, match=rf"{words}.*; the training goes on from checkpoint-000000000090\.json"):
             found = last_checkpoint(tmp_path)
     assert found.step == 90
+
+
+def test_a_missing_file_of_transitions_takes_every_checkpoint_that_needs_it(tmp_path: Path) -> None:
+    """The error names each of them with the file; put back, the last is gone on from without a word."""
+    replay = empty()
+    run(Checkpoints(tmp_path, EAGER), replay, steps=20, times=4)
+    path = tmp_path / "replay-000000000040-000000000060.pt"
+    path.rename(tmp_path / "elsewhere")
+    assert not has_checkpoint(tmp_path)
+    with pytest.raises(NoCheckpointError) as caught:
+        last_checkpoint(tmp_path)
+    told = [
+        f"checkpoint-0000000000{step}.json cannot be gone on from, since {path.name} is missing" for step in (80, 60)
+    ]
+    assert f"{'; '.join(told)}. Put these files back" in str(caught.value)
+    (tmp_path / "elsewhere").rename(path)
+    assert all(map(torch.equal, restored(tmp_path).sample(64), replay.sample(64)))
+
+
+def test_many_missing_files_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three are named."""
+    replay, checkpoints = empty(), Checkpoints(tmp_path, EAGER)
+    monkeypatch.setattr("plastikit.train.replay_log._LARGEST", 10 * replay.step_nbytes)
+    run(checkpoints, replay, steps=50, times=1)
+    for path in tmp_path.glob("replay-*"):
+        path.unlink()
+    with pytest.raises(NoCheckpointError, match=r"20-0+30\.pt is missing, and 2 more of its files are so"):
+        last_checkpoint(tmp_path)
 
 
 def test_what_lies_behind_the_resumed_checkpoint_is_deleted(tmp_path: Path) -> None:
@@ -131,7 +166,7 @@ def test_what_lies_behind_the_resumed_checkpoint_is_deleted(tmp_path: Path) -> N
     run(Checkpoints(tmp_path, EAGER), replay, steps=30, times=4)
     (tmp_path / "checkpoint-000000000120.pt").write_bytes(b"")
     (tmp_path / "replay-000000000120-000000000150.pt.part").write_bytes(b"half")
-    with pytest.warns(UserWarning, match="damaged"):
+    with pytest.warns(UserWarning, match="has 0 bytes"):
         found = last_checkpoint(tmp_path)
     back = empty()
     back.restore(found.stretches())
@@ -145,14 +180,14 @@ def test_what_lies_behind_the_resumed_checkpoint_is_deleted(tmp_path: Path) -> N
 
 def test_what_cannot_be_resumed(tmp_path: Path) -> None:
     """No folder, an empty one, one with nothing but damage, and a finished run: one error each."""
-    with pytest.raises(NoCheckpointError, match="holds no checkpoint that can be read: none is there"):
+    with pytest.raises(NoCheckpointError, match=r"nowhere holds no checkpoint\. Give the folder"):
         last_checkpoint(tmp_path / "nowhere")
     assert not has_checkpoint(tmp_path / "nowhere")
     checkpoints = Checkpoints(tmp_path, EAGER)
     run(checkpoints, empty(), steps=5, times=1)
     (manifest,) = tmp_path.glob("*.json")
     manifest.write_text("{}")
-    with pytest.raises(NoCheckpointError, match=r"checkpoint-000000000005.json, is damaged"):
+    with pytest.raises(NoCheckpointError, match=r"whole: checkpoint-000000000005.json itself is damaged"):
         last_checkpoint(tmp_path)
     assert not has_checkpoint(tmp_path)
     checkpoints.finish({"actor": {"weight": torch.ones(2)}})

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import pickle
+import sys
 from collections.abc import Iterator
+from contextlib import closing
 
 import gymnasium
 import numpy as np
 import pytest
+from gymnasium.envs.registration import EnvSpec
 
-import zoo.pendulums  # noqa: F401  registers what the tests name
 from plastikit.errors import ConfigurationError
-from plastikit.train.gymnasium_environment import GymnasiumEnvironment, horizon, spaces, specification
+from plastikit.train.gymnasium_environment import GymnasiumEnvironment, Maker, horizon, spaces, specification
+from plastikit.train.workers import Simulators
+from zoo.pendulums import Falling
 
 
 @pytest.fixture
@@ -87,6 +91,26 @@ def test_a_module_that_registers_is_imported() -> None:
     assert specification("zoo.pendulums:Rising-v0") is None
     with pytest.raises(ConfigurationError, match=r"module 'nowhere\.at'.*cannot be imported"):
         specification("nowhere.at:Falling-v0")
+
+
+@pytest.mark.parametrize("is_text", [True, False])
+def test_a_scripts_own_environment_is_not_sent_to_processes_that_do_not_run_it(
+    monkeypatch: pytest.MonkeyPatch, *, is_text: bool
+) -> None:
+    """The error names the way; the run's own process steps it all the same."""
+    own = type("Own", (Falling,), {"__module__": "__main__"})
+    monkeypatch.setattr(sys.modules["__main__"], "Own", own, raising=False)
+    monkeypatch.setitem(gymnasium.registry, "Own-v0", EnvSpec("Own-v0", "__main__:Own" if is_text else own))
+    tasks = ("Own-v0", "Falling-v0")
+    with pytest.raises(ConfigurationError, match=r"Own-v0 is made by what the script .* module:Own-v0; or .*workers=1"):
+        Simulators(tasks, 0, workers=2)
+    with closing(Simulators(tasks, 0, workers=1)) as simulators:
+        simulators.board.is_asked[:] = True
+        simulators.begin()
+        assert np.isfinite(simulators.board.observation).all()
+    found = specification("Falling-v0")
+    assert found is not None
+    assert pickle.loads(pickle.dumps(Maker(found, "Falling-v0", 3))) == Maker(found, "Falling-v0", 3)
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,12 @@ with held(sys.argv[1], is_new=True):
 """
 
 
+def write_into(folder: Path) -> None:
+    """Write a file, and fail."""
+    (folder / "checkpoint").touch()
+    (folder / "checkpoint" / "manifest").touch()
+
+
 def test_a_second_run_is_refused_until_the_first_is_gone(tmp_path: Path) -> None:
     """While another process holds the folder it is refused; killed with SIGKILL, that one holds nothing."""
     folder = tmp_path / "run.checkpoints"
@@ -43,6 +49,18 @@ def test_nothing_is_made_where_nothing_begins(tmp_path: Path) -> None:
         assert not (tmp_path / "absent").exists()
     with held(tmp_path / "absent", is_new=True):
         assert (tmp_path / "absent").is_dir()
+
+
+def test_what_fails_before_it_writes_leaves_no_folder(tmp_path: Path) -> None:
+    """A folder that was made for it goes, empty; one that holds something stays, and so does one that was there."""
+    made, written, old = (tmp_path / name for name in ("made", "written", "old"))
+    old.mkdir()
+    for folder in (made, old):
+        with pytest.raises(ZeroDivisionError), held(folder, is_new=True):
+            raise ZeroDivisionError
+    with pytest.raises(NotADirectoryError), held(written, is_new=True):
+        write_into(written)
+    assert sorted(tmp_path.iterdir()) == [old, written]
 
 
 def test_a_place_that_cannot_be_a_folder(tmp_path: Path) -> None:

@@ -277,7 +277,7 @@ def test_what_cannot_be_resumed(light: ConfigMaker, tmp_path: Path) -> None:
         train(light(), checkpoints=folder, store=tmp_path / "run.zarr", resume=True)
     with pytest.raises(ConfigurationError, match=r"no folder of checkpoints is given"):
         train(light(), resume=True)
-    with pytest.raises(NoCheckpointError, match=r"none is there"):
+    with pytest.raises(NoCheckpointError, match=r"holds no checkpoint"):
         train(light(), checkpoints=tmp_path / "other.checkpoints", resume=True)
     with pytest.raises(StoreExistsError, match=r"checkpoints of another run"):
         train(light(), checkpoints=folder)

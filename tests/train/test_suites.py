@@ -56,7 +56,7 @@ def test_makers_can_be_sent_to_other_processes() -> None:
     """What comes out of them is the suite's own kind of environment."""
     kinds = [type(pickle.loads(pickle.dumps(maker(task, 0)))()) for task in ("reach-v3-1of4", "Falling-v0")]
     assert kinds == [TaskEnvironment, GymnasiumEnvironment]
-    with pytest.raises(UnknownNameError, match=r"Did you mean .*Pendulum-v1"):
+    with pytest.raises(UnknownNameError, match=r"Did you mean .*Pendulum-v1.* module:Pendulum-v8"):
         maker("Pendulum-v8", 0)
 
 

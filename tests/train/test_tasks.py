@@ -61,10 +61,41 @@ def test_a_divided_task_is_its_parts() -> None:
         resolve_tasks("reach-v3-2of3,reach-v3/3")
 
 
-@pytest.mark.parametrize("selection", ["reach-v3/0", "reach-v3/51", "reach-v3-2of51", "pendulum/51"])
+@pytest.mark.parametrize("selection", ["reach-v3/0", "push-v3,reach-v3/51", "reach-v3-2of51", "pendulum/51"])
 def test_a_task_divides_into_no_more_parts_than_it_has_goals(selection: str) -> None:
     """A part without a goal would be no task."""
     with pytest.raises(ConfigurationError, match="1 to 50"):
+        resolve_tasks(selection)
+
+
+@pytest.mark.parametrize(
+    ("selection", "told"),
+    [
+        ("MT10/2", r"MT10/2 divides MT10, a suite of 10 tasks, which cannot be divided; .* as reach-v3/2"),
+        ("mt50-1of2", "divides mt50, a suite of 50 tasks"),
+        ("5/2", "divides 5, a count of tasks"),
+        ("Pendulum-v1/2", "divides Pendulum-v1, an environment of gymnasium"),
+        ("zoo.pendulums:Falling-v0-1of2", "divides zoo.pendulums:Falling-v0, an environment of gymnasium"),
+    ],
+)
+def test_what_has_no_parts_is_not_divided(selection: str, told: str) -> None:
+    """The message says what it is, and what can be divided."""
+    with pytest.raises(ConfigurationError, match=told):
+        resolve_tasks(selection)
+
+
+def test_a_misspelt_task_that_is_divided_is_answered_with_the_nearest() -> None:
+    """Divided likewise."""
+    with pytest.raises(UnknownNameError, match=r"'rech-v3/2'\. Did you mean reach-v3/2"):
+        resolve_tasks("rech-v3/2")
+    with pytest.raises(UnknownNameError, match="Did you mean reach-v3-1of4"):
+        resolve_tasks("push-v3,rech-v3-1of4")
+
+
+@pytest.mark.parametrize(("selection", "name"), [("MT10,reach-v3", "MT10"), ("reach-v3, 3", "3")])
+def test_a_set_of_tasks_stands_alone(selection: str, name: str) -> None:
+    """Beside others it is no task whose name is not known."""
+    with pytest.raises(ConfigurationError, match=f"in which {name} stands for a set of tasks"):
         resolve_tasks(selection)
 
 
@@ -73,6 +104,19 @@ def test_environments_of_gymnasium_are_tasks() -> None:
     assert resolve_tasks("Pendulum-v1,zoo.pendulums:Falling-v0") == ("Pendulum-v1", "zoo.pendulums:Falling-v0")
     with pytest.raises(UnknownNameError, match=r"Did you mean .*Pendulum-v1"):
         resolve_tasks("Pendulum-v7")
+    with pytest.raises(ConfigurationError, match=r"names Falling-v0 more than once"):
+        resolve_tasks("zoo.pendulums:Falling-v0,Falling-v0")
+
+
+def test_an_environment_of_ones_own_is_named_with_its_module() -> None:
+    """Whoever names it without learns that, whoever misspelt a task of Meta-World is not bothered."""
+    with pytest.raises(UnknownNameError, match=r"module that registers it, module:Mine-v0, so that every process"):
+        resolve_tasks("Mine-v0")
+    with pytest.raises(UnknownNameError, match=r"module zoo\.pendulums was imported, and registers no 'Mine-v0'"):
+        resolve_tasks("zoo.pendulums:Mine-v0")
+    with pytest.raises(UnknownNameError) as caught:
+        resolve_tasks("rech-v3")
+    assert "module" not in str(caught.value)
 
 
 def test_without_gymnasium_its_names_are_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,6 +126,8 @@ def test_without_gymnasium_its_names_are_unknown(monkeypatch: pytest.MonkeyPatch
     assert resolve_tasks("pendulum/2,reach-v3") == ("pendulum-1of2", "pendulum-2of2", "reach-v3")
     with pytest.raises(UnknownNameError, match="Pendulum-v1"):
         resolve_tasks("Pendulum-v1")
+    with pytest.raises(MissingExtraError, match=r"the task zoo\.pendulums:Falling-v0 needs the extra 'train'"):
+        resolve_tasks("zoo.pendulums:Falling-v0")
 
 
 @pytest.mark.parametrize(("module", "task"), [("metaworld", "reach-v3-1of2"), ("gymnasium", "pendulum-1of2")])

@@ -11,15 +11,21 @@ from plastikit.train.whole_file import write_whole
 
 
 def test_a_file_is_known_again_until_it_changes(tmp_path: Path) -> None:
-    """Its size and digest are those of what was written."""
+    """Its size and digest are those of what was written; what is wrong with it is said."""
     sealed = write_whole(tmp_path / "a", lambda file: [file.write(b"one"), file.write(b"two")])
     assert (tmp_path / "a").read_bytes() == b"onetwo"
-    assert sealed.is_intact(tmp_path)
-    for other in (b"onetwi", b"onetw", b"onetwoo"):
+    assert sealed.fault(tmp_path) is None
+    for other, fault in (
+        (b"onetwi", "a holds other bytes than were written"),
+        (b"onetw", "a has 5 bytes and was written with 6"),
+        (b"onetwoo", "a has 7 bytes and was written with 6"),
+    ):
         (tmp_path / "a").write_bytes(other)
-        assert not sealed.is_intact(tmp_path)
+        assert sealed.fault(tmp_path) == fault
     (tmp_path / "a").unlink()
-    assert not sealed.is_intact(tmp_path)
+    assert sealed.fault(tmp_path) == "a is missing"
+    (tmp_path / "a").mkdir()
+    assert sealed.fault(tmp_path) == "a cannot be read (Is a directory)"
 
 
 def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
@@ -32,5 +38,5 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
 
     with pytest.raises(OSError, match="no room"):
         write_whole(tmp_path / "a", fail)
-    assert sealed.is_intact(tmp_path)
+    assert sealed.fault(tmp_path) is None
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
