@@ -37,7 +37,9 @@ def sweep(
     ] = None,
     seeds: Annotated[int, typer.Option(help="Seeds of each combination: 3 means 0, 1 and 2.")] = 1,
     directory: Annotated[Path, typer.Option("--out", help="Folder of the runs.")] = Path("runs/sweep"),
-    jobs: Annotated[int | None, typer.Option(help="Runs at the same time; by default one per core.")] = None,
+    jobs: Annotated[
+        int | None, typer.Option(help="Runs at the same time; by default one per core, two on a GPU.")
+    ] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Begin failed runs anew.")] = False,
     task_seed: options.TaskSeed = 0,
     depth: options.Depth = None,

@@ -18,10 +18,12 @@ from plastikit.record.dataset import is_run, read_attributes
 from plastikit.record.provenance import provenance
 from plastikit.record.store import RunStore, mark
 from plastikit.schema import FAILED, FINISHED, INTERRUPTED, RUNNING
+from plastikit.sweep.concurrency import concurrency
 from plastikit.sweep.grid import PlannedRun
 from plastikit.sweep.worker import Order, store_of, work
 from plastikit.train.balance import cores
 from plastikit.train.checkpoint import checkpoints_of, has_checkpoint
+from plastikit.train.device import training_device
 from plastikit.train.hold import held
 from plastikit.train.loop import Progress
 from plastikit.train.origin import MACHINE
@@ -102,7 +104,8 @@ def execute(
     Args:
         runs: What to do, as ``plan`` gives it.
         directory: Where the stores go.
-        jobs: Runs at the same time; by default one per core. The cores are shared out evenly among them.
+        jobs: Runs at the same time; by default one per core, or two where they train on a GPU, all on the same one.
+            The cores are shared out evenly among them.
         schedule: At which updates the probes look; as usual in a training where none is given.
         keeps_checkpoints: Whether checkpoints are written, beside each run.
         retries_failed: Whether failed runs are tried again too: one whose process was ended goes on from its last
@@ -110,7 +113,8 @@ def execute(
         on_update: Told of each start, advance and end.
 
     Raises:
-        ConfigurationError: the folder is in use by another sweep, or holds a run of the same name with other settings.
+        ConfigurationError: the folder is in use by another sweep, or holds a run of the same name with other settings;
+            or a device that is asked for is not there.
         MissingExtraError: what simulates the tasks is not installed.
     """
     require_simulators([task for run in runs for task in run.config.task_names])
@@ -125,10 +129,10 @@ def execute(
             left = _settled(order, ledger, retries_failed=retries_failed)
             todo += [] if left is None else [left]
         if todo:
-            at_once = max(1, min(jobs or cores(), len(todo)))
-            share = max(1, cores() // at_once)
+            is_on_gpu = any(training_device(order.run.config).type == "cuda" for order in todo)
+            shared = concurrency(jobs, left=len(todo), cores=cores(), is_on_gpu=is_on_gpu)
             todo.sort(key=lambda order: order.run.weight)
-            _work_off([_with_cores(order, share) for order in todo], at_once, ledger)
+            _work_off([_with_cores(order, shared.cores) for order in todo], shared.runs, ledger)
     return Outcome(finished=tuple(sorted(ledger.finished)), failed=ledger.failed)
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -16,9 +16,10 @@ from plastikit.errors import ConfigurationError
 from plastikit.train.checkpoint import Checkpoints, last_checkpoint
 from plastikit.train.config import TrainingConfig
 from plastikit.train.evaluate import Evaluation
+from plastikit.train.final_networks import final_networks
 from plastikit.train.hold import held
 from plastikit.train.memory import keep_freed_memory
-from plastikit.train.origin import check_machine, origin_of, recorded_settings, resumed_config
+from plastikit.train.origin import check_machine, machine_of, origin_of, recorded_settings, resumed_config
 from plastikit.train.run import Run
 from plastikit.train.sac import SoftActorCritic
 from plastikit.train.suites import sizes
@@ -85,9 +86,12 @@ def train(
     """Train multi-task SAC, watched by plastikit where ``store`` is given.
 
     The same configuration gives the same run bit for bit, on a CPU with the same number of threads; and so does one
-    that was cut off, by SIGKILL or otherwise, and resumed, however often. When a run is finished its ``checkpoints``
-    hold the file ``final.pt`` alone: the state dicts of ``actor``, ``critic_0``, ``critic_1`` and their targets,
-    ``log_alpha``, ``env_steps`` and ``configuration``, for ``torch.load(path, weights_only=True)``.
+    that was cut off, by SIGKILL or otherwise, and resumed, however often. Compiled updates, which each process compiles
+    anew, are the same to rounding. Runs on a GPU have not been compared; on one of another kind random numbers differ.
+
+    When a run is finished its ``checkpoints`` hold the file ``final.pt`` alone: the state dicts of ``actor``,
+    ``critic_0``, ``critic_1`` and their targets, ``log_alpha``, ``env_steps`` and ``configuration``, for
+    ``torch.load(path, weights_only=True)``, with a GPU or without.
 
     A step is ordered, the update is made on what the replay holds, and then the step's outcome is added: simulators and
     update work at the same time, and no batch holds the newest transition.
@@ -126,7 +130,7 @@ def train(
             observation_size, action_size = sizes(config.task_names)
             agent = SoftActorCritic(config, observation_size=observation_size, action_size=action_size)
             if after is not None:
-                check_machine(after.state["origin"], agent.device)
+                check_machine(after.state["origin"], machine_of(agent.device))
                 agent.load_state_dict(after.state["agent"])
             kept = None if checkpoints is None else Checkpoints(checkpoints, config.checkpoints, after=after)
             watching = None if after is None else after.state["watch"]
@@ -143,7 +147,8 @@ def train(
                     report(math.nan, is_resumed=True)
                 run.to_the_end(report=report, checkpoints=kept, origin=origin)
             if kept is not None:
-                kept.finish(_networks(agent, config, origin))
+                configuration = origin["configuration"]
+                kept.finish(final_networks(agent.state_dict(), env_steps=config.env_steps, configuration=configuration))
             return TrainingSummary(
                 env_steps=config.env_steps,
                 updates=config.env_steps_per_task - config.sac.warm_up_vector_steps,
@@ -162,14 +167,6 @@ def _report(run: Run, on_progress: Callable[[Progress], None] | None, rate: floa
             is_resumed=is_resumed,
         )
         on_progress(progress)
-
-
-def _networks(agent: SoftActorCritic, config: TrainingConfig, origin: Mapping[str, Any]) -> dict[str, Any]:
-    """What is kept of a finished run."""
-    names = ("actor", "critic_0", "critic_1", "target_0", "target_1", "log_alpha")
-    state = agent.state_dict()
-    told = {"env_steps": config.env_steps, "configuration": origin["configuration"]}
-    return {name: state[name] for name in names} | told
 
 
 @contextmanager

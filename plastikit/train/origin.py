@@ -21,12 +21,19 @@ _PACKAGES: Final = ("plastikit", "torch", "numpy", "gymnasium", "metaworld", "mu
 
 
 def origin_of(config: TrainingConfig, device: torch.device, *, is_watched: bool) -> dict[str, Any]:
-    """Say what a run is, for its checkpoints: settings, the threads that compute, the kind of device, versions."""
-    return {
+    """Say what a run is, for its checkpoints: settings, the threads that compute, and where it is computed."""
+    return machine_of(device) | {
         "configuration": json.dumps(config.to_dict()),
         "threads": torch.get_num_threads(),
-        "device": device.type,
         "is_watched": is_watched,
+    }
+
+
+def machine_of(device: torch.device) -> dict[str, Any]:
+    """Say where numbers are computed: the kind of device, the GPU's name, or None, and the packages' versions."""
+    return {
+        "device": device.type,
+        "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
         "versions": {name: _version(name) for name in _PACKAGES},
     }
 
@@ -35,7 +42,7 @@ def resumed_config(config: TrainingConfig, origin: Mapping[str, Any], *, is_watc
     """Give the settings to go on with: those given, which are the run's but for the machine's, with the run's threads.
 
     Sums are rounded in another order with another number of threads, so that number has to stay; where ``threads`` is
-    None it is the run's. Other versions of packages may change numbers too: they are told in a warning.
+    None it is the run's.
 
     Raises:
         ConfigurationError: a setting differs.
@@ -68,23 +75,25 @@ def recorded_settings(config: TrainingConfig, origin: Mapping[str, Any]) -> Trai
     )
 
 
-def check_machine(origin: Mapping[str, Any], device: torch.device) -> None:
-    """Refuse another kind of device, and warn of packages of other versions.
+def check_machine(origin: Mapping[str, Any], machine: Mapping[str, Any]) -> None:
+    """Refuse another kind of device, and warn of another GPU and of packages of other versions.
+
+    A GPU draws its random numbers in an order that depends on how many multiprocessors it has.
 
     Raises:
         ConfigurationError: the run was trained on another kind of device.
     """
-    if origin["device"] != device.type:
+    if origin["device"] != machine["device"]:
         raise ConfigurationError(
-            f"the run was trained on {origin['device']}, and the device is {device.type} here, which rounds otherwise; "
-            f"set device to {origin['device']!r} on a machine that has one"
+            f"the run was trained on {origin['device']}, and the device is {machine['device']} here, which rounds "
+            f"otherwise; set device to {origin['device']!r} on a machine that has one"
         )
-    before = origin["versions"]
-    changed = [f"{name} was {before.get(name)}, is {_version(name)}" for name in _PACKAGES if _changed(name, before)]
+    before, now = ({"the GPU": told.get("gpu"), **told["versions"]} for told in (origin, machine))
+    changed = [f"{name} was {before.get(name)}, is {now[name]}" for name in now if before.get(name) != now[name]]
     if changed:
         warnings.warn(
-            f"the run goes on with other versions than it began with ({'; '.join(changed)}), and may end with other "
-            "numbers than it would have",
+            f"the run goes on otherwise than it began ({'; '.join(changed)}), and may end with other numbers than it "
+            "would have",
             stacklevel=2,
         )
 
@@ -103,10 +112,6 @@ def _narrowed(name: str, known: Any, given: Any) -> tuple[str, Any, Any]:
             if known.get(key) != given.get(key):
                 return f"{name}.{key}", known.get(key), given.get(key)
     return name, known, given
-
-
-def _changed(name: str, before: Mapping[str, Any]) -> bool:
-    return before.get(name) != _version(name)
 
 
 def _version(package: str) -> str | None:

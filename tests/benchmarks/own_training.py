@@ -1,13 +1,19 @@
 """Our training, a slice on demand, as jax_training.py does the published one.
 
-Started with the run's store, or ``-`` for none, the width, the vector steps of a slice and the episodes of an
-evaluation. A process of its own for each training: threads of two that share one would wait for each other.
+Started with the run's store, or ``-`` for none, the precision, ``compiled`` or ``written``, the width, the vector steps
+of a slice and the episodes of an evaluation. A process of its own for each training: threads of two that share one
+would wait for each other. For the line ``profile`` it trains for a slice too, and answers with the share of the time in
+which the GPU did nothing.
 """
 
 from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterable
+
+from torch.autograd.profiler_util import FunctionEvent
+from torch.profiler import ProfilerActivity, profile
 
 from plastikit.train.balance import cores
 from plastikit.train.config import EvaluationConfig, NetworkConfig, SacConfig, TrainingConfig
@@ -28,14 +34,31 @@ class Slices:
     """Stops the training after every slice, until a line allows the next."""
 
     def __init__(self) -> None:
+        self._profile: profile | None = None
         self._started = time.perf_counter()
 
     def __call__(self, _progress: Progress) -> None:
-        """Answer with the seconds of the slice that is over."""
-        print(time.perf_counter() - self._started, flush=True)
-        if sys.stdin.readline().strip() == "evaluate":
+        """Answer with the seconds of the slice that is over, or with what its profile says."""
+        answer = time.perf_counter() - self._started
+        if self._profile is not None:
+            self._profile.stop()
+            answer = 1.0 - busy_seconds(self._profile.events()) / answer
+            self._profile = None
+        print(answer, flush=True)
+        order = sys.stdin.readline().strip()
+        if order == "evaluate":
             raise Enough
+        if order == "profile":
+            # The host's work is not looked at, which would slow it down.
+            self._profile = profile(activities=[ProfilerActivity.CUDA])
+            self._profile.start()
         self._started = time.perf_counter()
+
+
+def busy_seconds(events: Iterable[FunctionEvent]) -> float:
+    """Seconds that a GPU spent on kernels and copies; named spans, which hold several of them, are left out."""
+    of_gpu = (event for event in events if event.device_type.name == "CUDA" and not event.is_user_annotation)
+    return 1e-6 * sum(event.time_range.elapsed_us() for event in of_gpu)
 
 
 def evaluation_seconds(config: TrainingConfig) -> float:
@@ -53,7 +76,8 @@ def evaluation_seconds(config: TrainingConfig) -> float:
 
 def main() -> None:
     """Train, and evaluate once at the end."""
-    store, (width, slice_steps, episodes) = sys.argv[1], map(int, sys.argv[2:5])
+    store, precision, compiled = sys.argv[1:4]
+    width, slice_steps, episodes = map(int, sys.argv[4:7])
     network = NetworkConfig(width=width)
     config = TrainingConfig(
         actor=network,
@@ -63,6 +87,8 @@ def main() -> None:
         log_interval_vector_steps=slice_steps,
         # What the tests ask of torch, one thread, is not what a training begins with.
         threads=cores(),
+        precision=precision,
+        is_compiled=compiled == "compiled",
     )
     try:
         train(config, store=None if store == "-" else store, on_progress=Slices())

@@ -11,7 +11,7 @@ import torch
 
 from plastikit.errors import ConfigurationError
 from plastikit.train.config import CheckpointConfig, TrainingConfig
-from plastikit.train.origin import check_machine, origin_of, recorded_settings, resumed_config
+from plastikit.train.origin import check_machine, machine_of, origin_of, recorded_settings, resumed_config
 
 ConfigMaker = Callable[..., TrainingConfig]
 
@@ -44,13 +44,16 @@ def test_other_settings_are_refused_by_the_name_of_the_first(light: ConfigMaker)
 
 
 def test_another_machine_is_told(light: ConfigMaker) -> None:
-    """Packages of other versions are warned of; another kind of device rounds otherwise and is refused."""
-    origin = origin_of(light(), CPU, is_watched=False)
+    """Packages of other versions and another GPU are warned of; another kind of device is refused."""
+    origin, machine = origin_of(light(), CPU, is_watched=False), machine_of(CPU)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        check_machine(origin, CPU)
+        check_machine(origin, machine)
     older = origin | {"versions": origin["versions"] | {"torch": "1.0"}}
-    with pytest.warns(UserWarning, match=r"other versions than it began with \(torch was 1.0, is"):
-        check_machine(older, CPU)
+    with pytest.warns(UserWarning, match=r"otherwise than it began \(torch was 1.0, is [^;]*\), and may end"):
+        check_machine(older, machine)
+    large, small = ({"device": "cuda", "gpu": name} for name in ("NVIDIA H100", "NVIDIA L4"))
+    with pytest.warns(UserWarning, match=r"\(the GPU was NVIDIA H100, is NVIDIA L4\)"):
+        check_machine(origin | large, machine | small)
     with pytest.raises(ConfigurationError, match=r"trained on cuda, and the device is cpu"):
-        check_machine(origin | {"device": "cuda"}, CPU)
+        check_machine(origin | large, machine)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from plastikit.train.networks.blueprint import Blueprint, TaskNetwork, rows_of
+from plastikit.train.networks.full_precision import in_float32
 from plastikit.train.networks.heads import Heads
 from plastikit.train.networks.trunk import trunk
 from plastikit.train.networks.weights import hidden_linear
@@ -22,11 +24,16 @@ def orthogonal(
     """Make the vectors of each row orthogonal, one after the other, and say what brings each to unit length.
 
     Gram-Schmidt: each vector loses what lies along those before it. One that lies in their span altogether is
-    brought to no particular length. Lengths are handed out apart, since scaling every vector takes time.
+    brought to no particular length. Lengths are handed out apart, since scaling every vector takes time. Products that
+    are rounded to bfloat16 would leave the vectors oblique: autocast does not reach them.
 
     >>> orthogonal([torch.tensor([[4.0, 0.0]]), torch.tensor([[1.0, 2.0]])])
     ([tensor([[4., 0.]]), tensor([[0., 2.]])], [tensor([[0.2500]]), tensor([[0.5000]])])
     """
+    return in_float32(_gram_schmidt, *vectors)
+
+
+def _gram_schmidt(*vectors: Tensor) -> tuple[list[Tensor], list[Tensor]]:
     rests: list[Tensor] = []
     scales: list[Tensor] = []
     for vector in vectors:
@@ -61,7 +68,8 @@ class MooreNetwork(TaskNetwork):
         mixed = rests[0] * weights[:, :1]
         for expert, rest in enumerate(rests[1:], start=1):
             mixed = torch.addcmul(mixed, rest, weights[:, expert : expert + 1])
-        outputs: Tensor = self.heads(self.by_task(self.mixture(mixed), tasks), tasks)
+        hidden = self.by_task(self.mixture(mixed), tasks)
+        outputs: Tensor = in_float32(partial(self.heads, tasks=tasks), hidden)
         return outputs
 
 

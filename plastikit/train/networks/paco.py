@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from plastikit.train.networks.blueprint import Blueprint, TaskNetwork, rows_of
+from plastikit.train.networks.full_precision import in_float32
 from plastikit.train.networks.weights import hidden_linear, stacked, start_hidden, start_narrow
 
 
@@ -67,5 +68,5 @@ class PacoNetwork(TaskNetwork):
         """Give the outputs of every sample."""
         # What the layer makes of every task's one-hot, without a product.
         mixture = rows_of(self.mixture.weight.T, tasks) + self.mixture.bias
-        outputs: Tensor = self.head(self.trunk(features, mixture), mixture)
+        outputs: Tensor = in_float32(self.head, self.trunk(features, mixture), mixture)
         return outputs

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from plastikit.train.networks.blueprint import Blueprint, TaskNetwork, rows_of
+from plastikit.train.networks.full_precision import in_float32
 from plastikit.train.networks.heads import Heads
 from plastikit.train.networks.trunk import trunk
 from plastikit.train.networks.weights import narrow_linear
@@ -47,7 +50,7 @@ class PlainNetwork(SharedTrunk):
         self, features: Float[Tensor, "task sample feature"], tasks: Int[Tensor, "task"] | None = None
     ) -> Float[Tensor, "task sample output"]:
         """Give the outputs of every sample."""
-        return self.by_task(self.head(self.hidden(features, tasks)), tasks)
+        return self.by_task(in_float32(self.head, self.hidden(features, tasks)), tasks)
 
 
 class MultiHeadNetwork(SharedTrunk):
@@ -61,5 +64,6 @@ class MultiHeadNetwork(SharedTrunk):
         self, features: Float[Tensor, "task sample feature"], tasks: Int[Tensor, "task"] | None = None
     ) -> Float[Tensor, "task sample output"]:
         """Give the outputs of every sample."""
-        outputs: Tensor = self.heads(self.by_task(self.hidden(features, tasks), tasks), tasks)
+        hidden = self.by_task(self.hidden(features, tasks), tasks)
+        outputs: Tensor = in_float32(partial(self.heads, tasks=tasks), hidden)
         return outputs

@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from plastikit.train.networks.blueprint import Blueprint, TaskNetwork, rows_of
+from plastikit.train.networks.full_precision import in_float32
 from plastikit.train.networks.weights import hidden_linear, narrow_linear, stacked, start_hidden
 
 _ROUTING_RANGE = 1e-3
@@ -151,4 +152,4 @@ class SoftModulesNetwork(TaskNetwork):
         """Give the outputs of every sample."""
         before, after = self.embedding(features.flatten(0, 1))
         rows = self.trunk(after, self.routing(self.by_task(before, tasks), tasks), self.routing.levels)
-        return self.by_task(self.head(rows), tasks)
+        return self.by_task(in_float32(self.head, rows), tasks)

@@ -34,3 +34,13 @@ def test_silent_experts_give_zeros_and_finite_gradients() -> None:
     (rests[1] * scales[1]).sum().backward()
     assert silent.grad is not None
     assert silent.grad.isfinite().all()
+
+
+def test_bfloat16_around_it_leaves_them_orthogonal() -> None:
+    """Inside autocast vectors that were rounded are made as orthogonal as float32 makes them."""
+    generator = torch.Generator().manual_seed(0)
+    given = [torch.randn(100, 64, generator=generator).bfloat16() for _ in range(4)]
+    with torch.autocast("cpu", torch.bfloat16):
+        rests, scales = orthogonal(given)
+    basis = torch.stack([rest * scale for rest, scale in zip(rests, scales, strict=True)], dim=1).double()
+    torch.testing.assert_close(basis @ basis.mT, torch.eye(4).double().expand(100, 4, 4), atol=1e-5, rtol=0.0)
