@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +11,6 @@ from plastikit.cli import options
 from plastikit.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from plastikit.sweep.grid import PlannedRun
     from plastikit.sweep.shapes import Shapes
 
 _WIDTHS = "64,256"
@@ -95,7 +92,6 @@ def sweep(
 
     shapes = _shapes(architecture, given, match, depth)
     runs = plan(common, tasks=selections, shapes=shapes, seeds=list(range(seeds)))
-    _refuse_what_no_run_can_do(runs)
     with console.bars() as progress:
         outcome = execute(
             runs,
@@ -116,21 +112,6 @@ def sweep(
             console.say(f"next: plastikit report {directory} -o report.html")
     if outcome.failed:
         raise typer.Exit(1)
-
-
-def _refuse_what_no_run_can_do(runs: list[PlannedRun]) -> None:
-    """Fail once, before any run begins, where each would fail by itself."""
-    from plastikit.train.compiled import require_compiler
-    from plastikit.train.device import training_device
-    from plastikit.train.probe_set import probe_tasks
-
-    for run in runs:
-        probe_tasks(run.config)
-    device = training_device(runs[0].config)
-    if runs[0].config.is_compiled:
-        # In a process of its own, so that this one takes no memory of a GPU while the runs train.
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-            pool.submit(require_compiler, device).result()
 
 
 def _shapes(architecture: str, widths: dict[str, list[int]], match: str | None, depth: int | None) -> Shapes:

@@ -20,14 +20,13 @@ from plastikit.record.store import RunStore, mark
 from plastikit.schema import FAILED, FINISHED, INTERRUPTED, RUNNING
 from plastikit.sweep.concurrency import concurrency
 from plastikit.sweep.grid import PlannedRun
+from plastikit.sweep.requirements import devices_of
 from plastikit.sweep.worker import Order, store_of, work
 from plastikit.train.balance import cores
 from plastikit.train.checkpoint import checkpoints_of, has_checkpoint
-from plastikit.train.device import training_device
 from plastikit.train.hold import held
 from plastikit.train.loop import Progress
 from plastikit.train.origin import MACHINE
-from plastikit.train.tasks import require_simulators
 from plastikit.train.watching import run_metadata, usual
 from plastikit.watch.schedule import Every
 
@@ -114,10 +113,10 @@ def execute(
 
     Raises:
         ConfigurationError: the folder is in use by another sweep, or holds a run of the same name with other settings;
-            or a device that is asked for is not there.
+            or a device or a compiler that is asked for is not there, or a probe set cannot be.
         MissingExtraError: what simulates the tasks is not installed.
     """
-    require_simulators([task for run in runs for task in run.config.task_names])
+    is_on_gpu = "cuda" in devices_of(runs)
     place = Path(directory)
     ledger = _Ledger(on_update)
     with _only_sweep_in(place):
@@ -129,7 +128,6 @@ def execute(
             left = _settled(order, ledger, retries_failed=retries_failed)
             todo += [] if left is None else [left]
         if todo:
-            is_on_gpu = any(training_device(order.run.config).type == "cuda" for order in todo)
             shared = concurrency(jobs, left=len(todo), cores=cores(), is_on_gpu=is_on_gpu)
             todo.sort(key=lambda order: order.run.weight)
             _work_off([_with_cores(order, shared.cores) for order in todo], shared.runs, ledger)
