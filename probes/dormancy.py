@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from plastikit.probes.columns import absolute_sums, column_sums, wide
+from plastikit.probes.partition import Partition, partition, partitions
 from plastikit.probes.together import add, alike, pooled
 from plastikit.schema import GROUP, LAYER, NETWORK, TAU, UNIT, Definition
 from plastikit.watch.probe import Capture, Needs, Reading, Rows, Tier
@@ -89,7 +90,7 @@ def group_dormant_intersection(
     >>> group_dormant_intersection(features, torch.tensor([0, 1]))
     tensor(0.3333)
     """
-    return _by_group(features, groups, (tau,)).intersection[0]
+    return _by_group(features, partition(groups), (tau,)).intersection[0]
 
 
 def group_dormant_union(
@@ -109,7 +110,7 @@ def group_dormant_union(
     >>> group_dormant_union(features, torch.tensor([0, 1]))
     tensor(0.6667)
     """
-    return _by_group(features, groups, (tau,)).union[0]
+    return _by_group(features, partition(groups), (tau,)).union[0]
 
 
 @dataclass(frozen=True)
@@ -190,7 +191,15 @@ class DormantFraction:
             shares.append((share, activation.shape[1]))
         if not capture.unreadable:
             add(reading, "network_dormant_fraction", (capture.network,), pooled(shares))
-        by_group = {layer: _by_group(capture.features[layer], ids, self.taus) for layer, ids in capture.groups.items()}
+        by_group = {
+            layer: _by_group(
+                capture.features[layer],
+                groups,
+                self.taus,
+                is_never_negative=capture.functions.get(layer) in _NEVER_NEGATIVE,
+            )
+            for layer, groups in partitions(capture.groups).items()
+        }
         if not by_group:
             return reading
         return reading | {
@@ -207,17 +216,22 @@ class _ByGroup(NamedTuple):
     union: Float[Tensor, "tau"]
 
 
-def _by_group(features: Tensor, groups: Int[Tensor, "sample"], taus: Sequence[float]) -> _ByGroup:
-    counts = torch.bincount(groups, minlength=1).tolist()
-    of_groups = features[groups.argsort(stable=True)].split(counts)
-    present = [group for group, count in enumerate(counts) if count]
-    dtype = wide(features.dtype)
-    fractions = torch.full((len(counts), len(taus)), torch.nan, dtype=dtype, device=features.device)
-    if not present:
-        nothing = torch.full((len(taus),), torch.nan, dtype=dtype, device=features.device)
-        return _ByGroup(fractions, nothing, nothing)
-    dormant, mean = _dormant(torch.stack([unit_activation(of_groups[group]) for group in present]), taus)
-    fractions[present] = _share(dormant, mean)
+def _by_group(
+    features: Tensor, groups: Partition, taus: Sequence[float], *, is_never_negative: bool = False
+) -> _ByGroup:
+    nothing = torch.full((len(taus),), torch.nan, dtype=wide(features.dtype), device=features.device)
+    parts = groups.split(features)
+    activations: dict[int, Tensor] = {}
+    for count, members in groups.of_size.items():
+        own = [parts[group] for group in members]
+        sums = column_sums(own) if is_never_negative else absolute_sums(own)
+        activations |= zip(members, (sums / count).unbind(), strict=True)
+    if not activations:
+        return _ByGroup(nothing.repeat(len(groups.counts), 1), nothing, nothing)
+    present = sorted(activations)
+    dormant, mean = _dormant(torch.stack([activations[group] for group in present]), taus)
+    shares = dict(zip(present, _share(dormant, mean).unbind(), strict=True))
+    fractions = torch.stack([shares.get(group, nothing) for group in range(len(groups.counts))])
     worst = mean.sum(dim=0)
     return _ByGroup(fractions, _share(dormant.all(dim=0), worst), _share(dormant.any(dim=0), worst))
 

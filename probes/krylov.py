@@ -55,10 +55,12 @@ def _ritz(matrix: Tensor, start: Tensor, *, is_new: bool) -> tuple[Pair, bool]:
     images = torch.zeros_like(basis)
     for k in range(count):
         vector = first[:, k : k + 1] if k < width else images[:, k - width : k - width + 1]
+        known = basis[:, :k]
         for _ in range(2):
-            vector = _unit(vector - vector @ basis[:, :k].mT @ basis[:, :k])
+            # On a device each call counts, and ``@`` looks at the shapes with some more.
+            vector = _unit(vector - torch.bmm(torch.bmm(vector, known.mT), known))
         basis[:, k : k + 1] = vector
-        images[:, k : k + 1] = vector @ matrix.mT @ matrix
+        images[:, k : k + 1] = torch.bmm(torch.bmm(vector, matrix.mT), matrix)
         if k + 1 in _CHECKED and not is_new:
             pair, is_found = _best(basis[:, : k + 1], images[:, : k + 1], start)
             if is_found:

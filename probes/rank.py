@@ -9,9 +9,10 @@ from itertools import product
 from typing import Final
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
+from plastikit.probes.partition import Partition, partitions
 from plastikit.probes.spectra import centred, moments_of, smaller_gram, spectra
 from plastikit.probes.together import add, alike
 from plastikit.schema import GROUP, LAYER, Definition
@@ -203,7 +204,7 @@ class FeatureRank:
         for layers in alike(capture.features):
             for variable, values in self._ranks([capture.features[layer] for layer in layers]).items():
                 add(reading, variable, layers, values)
-        for layer, groups in capture.groups.items():
+        for layer, groups in partitions(capture.groups).items():
             for variable, values in self._group_ranks(capture.features[layer], groups).items():
                 add(reading, variable, (layer,), values)
         return reading
@@ -225,22 +226,19 @@ class FeatureRank:
         }
 
     def _group_ranks(
-        self, features: Float[Tensor, "sample unit"], groups: Int[Tensor, "sample"]
+        self, features: Float[Tensor, "sample unit"], groups: Partition
     ) -> dict[str, Float[Tensor, "1 group"]]:
         """The ranks of each group, of 0, 1, ... up to the largest; NaN for one without samples."""
-        counts = torch.bincount(groups, minlength=1).tolist()
-        parts = features[groups.argsort(stable=True)].split(counts)
-        of_size: dict[int, list[int]] = {}
-        for group, count in enumerate(counts):
-            of_size.setdefault(count, []).append(group)
-        ranks = torch.full((len(_OF_GROUPS), 1, len(counts)), math.nan, dtype=torch.float64, device=features.device)
-        for count, members in of_size.items():
-            if count:
-                sigma, _ = spectra([parts[group] for group in members])
-                ranks[0, 0, members] = _leading(sigma, self.delta)
-                ranks[1, 0, members] = _effective_rank(sigma)
-                ranks[2, 0, members] = _ceiling(parts[members[0]])
-        return dict(zip(_OF_GROUPS, ranks.unbind(), strict=True))
+        parts = groups.split(features)
+        nothing = torch.full((len(_OF_GROUPS),), math.nan, dtype=torch.float64, device=features.device)
+        found: dict[int, Tensor] = {}
+        for members in groups.of_size.values():
+            sigma, _ = spectra([parts[group] for group in members])
+            ceiling = sigma.new_full((len(members),), _ceiling(parts[members[0]]))
+            ranks = torch.stack([_leading(sigma, self.delta), _effective_rank(sigma), ceiling], dim=1)
+            found |= zip(members, ranks.to(torch.float64).unbind(), strict=True)
+        of_groups = torch.stack([found.get(group, nothing) for group in range(len(groups.counts))], dim=1)
+        return dict(zip(_OF_GROUPS, of_groups.unsqueeze(1).unbind(), strict=True))
 
 
 def _sigma(features: Tensor) -> Tensor:

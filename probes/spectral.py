@@ -121,13 +121,16 @@ class SpectralNorm:
         matrices = [
             _matrices(capture.parameters[name], is_stack=flag) for name, flag in zip(names, stacked, strict=True)
         ]
-        kept = [self._kept.get((capture.network, name)) for name in names]
+        known = [self._kept.get((capture.network, name)) for name in names]
+        # A checkpoint can have been read to the host: what goes on from it lies there.
+        kept = [None if each is None else each.to(matrix.device) for matrix, each in zip(matrices, known, strict=True)]
         values, vectors = _measured(matrices, kept)
         for name, found in zip(names, vectors, strict=True):
             if found is None:
                 self._kept.pop((capture.network, name), None)
             else:
-                self._kept[capture.network, name] = found
+                # As a tensor of its own: what a checkpoint gives back lies no otherwise.
+                self._kept[capture.network, name] = found.contiguous()
         return {"spectral_norm": Rows(names, values[0]), "weight_stable_rank": Rows(names, values[1])}
 
     def state_dict(self) -> dict[str, Any]:
@@ -192,7 +195,7 @@ def _advanced(matrices: Sequence[Tensor], kept: Sequence[Tensor | None]) -> list
     alike: dict[tuple[torch.dtype, torch.device], dict[int, tuple[Tensor, Tensor]]] = {}
     for place, (matrix, known) in enumerate(zip(matrices, kept, strict=True)):
         shape = (matrix.shape[0], FOLLOWED + 1, matrix.shape[2])
-        if known is None or known.shape != shape or (known.dtype, known.device) != (matrix.dtype, matrix.device):
+        if known is None or known.shape != shape or known.dtype != matrix.dtype:
             pairs[place] = Pair(start_of(generic(matrix)), matrix.new_zeros(len(matrix)), None)
         else:
             alike.setdefault((matrix.dtype, matrix.device), {})[place] = matrix, known

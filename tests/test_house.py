@@ -47,7 +47,7 @@ REPORTING: Final = ("plastikit.analysis", "plastikit.figures", "plastikit.panels
 SEEING: Final = tuple(
     f"plastikit.watch.{name}"
     for name in (
-        *("activations", "axes", "calls", "capture", "compiled", "forward", "groups"),
+        *("activations", "axes", "calls", "capture", "compiled", "devices", "forward", "groups"),
         *("hooks", "samples", "sharded", "sight", "tracer", "undisturbed"),
     )
 )

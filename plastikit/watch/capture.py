@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from time import perf_counter
 from typing import Any, Final
 
 import torch
@@ -11,9 +12,10 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from plastikit.watch.compiled import leave_compiled, watch_compiled
+from plastikit.watch.devices import wait_for_training
 from plastikit.watch.forward import Forward
 from plastikit.watch.groups import group_ids
-from plastikit.watch.hooks import Hook
+from plastikit.watch.hooks import Hook, charge
 from plastikit.watch.layers import Choice, clean, is_fixed, named_modules, parameter_kinds, unwrapped
 from plastikit.watch.probe import Needs
 from plastikit.watch.sharded import resting
@@ -275,7 +277,11 @@ class NetworkWatch:
             self._note_dimensions(args)
             self._backwards.clear()
             if self._groups_of is not None:
-                self._groups = group_ids(self._groups_of(*args, **kwargs))
+                given = self._groups_of(*args, **kwargs)
+                start = perf_counter()
+                wait_for_training([given])
+                charge(start - perf_counter())
+                self._groups = group_ids(given)
         with torch._C.DisableTorchFunction():  # noqa: SLF001  what we do in here is none of the network's functions
             self._forward.enter(path, module, args)
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.overrides import _get_current_function_mode, _pop_mode, _push_mode
 from torch.utils._pytree import tree_map
 
+from plastikit.watch.devices import wait_for_training
 from plastikit.watch.hooks import charge, seconds_in_hooks
 from plastikit.watch.layers import unwrapped
 from plastikit.watch.tracer import Tracer
@@ -141,6 +142,7 @@ def _run(module: nn.Module, call: Callable[..., Any], args: tuple[Any, ...], kwa
 def _look(module: nn.Module, watchers: list[Watcher], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Run ``module`` as it was written, without gradients; nothing of it remains but what the watchers saw."""
     copied, named = tree_map(_copied, (args, kwargs))
+    wait_for_training(module.parameters())
     start = perf_counter() - seconds_in_hooks()
     with ExitStack() as stack:
         for watcher in watchers:

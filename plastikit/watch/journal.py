@@ -14,6 +14,7 @@ from plastikit.schema import OBSERVED
 from plastikit.watch.agenda import Due
 from plastikit.watch.capture import OF_LAYERS
 from plastikit.watch.clock import Clock
+from plastikit.watch.devices import wait_for_training
 from plastikit.watch.ledger import PROBE_SECONDS, Ledger, labels_of
 from plastikit.watch.packing import Measured, Numbers, Packings, Readings, merge, pack
 from plastikit.watch.probe import Probe
@@ -86,6 +87,9 @@ class Journal:
     @torch.no_grad()
     def measure(self, clock: Clock, *, of_update: bool) -> None:
         """Run the probes that look at the update, or those that do not."""
+        start = perf_counter()
+        wait_for_training(clock.watch.named.values())
+        self._ledger.charge_outside(start)
         row = self._row(clock.due)
         due = row.due.after if of_update else row.due.before
         if not due.probes:

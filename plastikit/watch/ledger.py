@@ -25,8 +25,9 @@ PROBE_SECONDS: Final = Definition(
     "the monitor's hooks, and the entry store that of the transfer to the host and of the writing, each since the "
     "record before.",
     valid_range="[0, inf); NaN for a probe that was left out, and for the store at the first record",
-    pitfalls="On CUDA it is the time in which the host hands work to the device, not the device's own: the store's "
-    "entry, in which the host waits for the values, holds what is left of it. Includes whatever else the machine did",
+    pitfalls="On CUDA it is the time of the host, which waits for the device where it needs a number: what a probe "
+    "left to the device is waited for by the next that asks, or in the store's entry. The training's own work there "
+    "is waited for before, and not counted. Includes whatever else the machine did",
     reference="",
     cost="two readings of a clock for each probe",
 )
@@ -57,7 +58,8 @@ def labels_of(probes: Sequence[Probe]) -> list[str]:
 class Ledger:
     """Adds up the seconds in probes, in the store and in the monitor's hooks, and remembers those of late records.
 
-    Nobody waits for a device to be measured here: on CUDA it is the time that the host spent.
+    On CUDA it is the time that the host spent. It waits there for what a record asks of the device, and first, which is
+    not counted, for what the training handed over before: a budget would take that for the cost of the record.
     """
 
     def __init__(self, probes: int) -> None:

@@ -13,6 +13,7 @@ from torch.utils.hooks import RemovableHandle
 
 from plastikit.watch.agenda import Agenda, Due
 from plastikit.watch.clock import Clock, Losses
+from plastikit.watch.devices import wait_for_training
 from plastikit.watch.journal import Journal
 from plastikit.watch.ledger import Ledger
 from plastikit.watch.probe import Needs
@@ -91,6 +92,7 @@ class Pace:
         for clock in self._clocks:
             is_waiting = clock.due is not None and not clock.left and Needs.LOSSES in clock.watch.needs
             if is_waiting and network in {None, clock.name} and not self._is_of_next_round(clock):
+                wait_for_training(clock.watch.named.values())
                 start, apart = perf_counter(), self._ledger.apart
                 clock.take_losses(losses, groups, shared)
                 self._ledger.charge_capture(start, apart)

@@ -192,13 +192,16 @@ def _joined(
 ) -> Pieces:
     """The gradients of all pieces side by side, over the parameters that are shared."""
     columns = [column for column in found if column is not None]
-    if columns and not is_given and len(group.unique()) > 1:
-        # Of what is shared some of the first entries are: most parameters are not gone through in full.
-        glances = _are_shared([column[:, :_GLANCE] for column in columns], group)
-        unsure = [column for column, is_shared in zip(columns, glances, strict=True) if not is_shared]
-        found_later = iter(_are_shared(unsure, group) if unsure else [])
-        columns = [column for column, is_shared in zip(columns, glances, strict=True) if is_shared or next(found_later)]
     device = parameters[0].device if parameters else torch.device("cpu")
+    if columns and not is_given and len(group.unique()) > 1:
+        ranks = _ranks(group).to(device)
+        # Of what is shared some of the first entries are: most parameters are not gone through in full.
+        glances = [column[:, :_GLANCE].to(device) for column in columns]
+        of_entries = _are_shared(torch.cat(glances, dim=1), ranks)
+        is_sure = _any_of(of_entries.split([glance.shape[1] for glance in glances]))
+        unsure = [column for column, is_shared in zip(columns, is_sure, strict=True) if not is_shared]
+        found_later = iter(_any_of([_are_shared(column, ranks) for column in unsure]))
+        columns = [column for column, is_shared in zip(columns, is_sure, strict=True) if is_shared or next(found_later)]
     if not columns:
         nothing = torch.zeros(len(group), 0, device=device)
         return Pieces(gradients=nothing, groups=group.to(device), samples=samples.to(device))
@@ -206,18 +209,30 @@ def _joined(
     return Pieces(gradients=joined, groups=group.to(device), samples=samples.to(device))
 
 
-def _are_shared(columns: Sequence[Tensor], group: Int[Tensor, "piece"]) -> list[bool]:
+def _ranks(group: Int[Tensor, "piece"]) -> Int[Tensor, "2 piece 1"]:
+    """The groups counted upwards from 1, and downwards to 1."""
+    present, member = torch.unique(group, return_inverse=True)
+    ranks = torch.stack([member + 1, len(present) - member]).unsqueeze(-1)
+    # Of few bytes, since there are as many of them as gradients; the sum of two must fit.
+    return ranks.to(torch.int16 if len(present) < 2**14 else torch.int32)
+
+
+def _are_shared(gradients: Float[Tensor, "piece entry"], ranks: Int[Tensor, "2 piece 1"]) -> Bool[Tensor, "entry"]:
+    """Whether an entry has a gradient from two groups; of a stack of heads, one per group, none has.
+
+    The largest rank from below and the largest from above add up to one more than there are groups where both are of
+    one group, and to more where they are not.
+    """
+    upwards, downwards = ranks.to(gradients.device)
+    is_reached = gradients != 0
+    sums = (is_reached * upwards).amax(dim=0) + (is_reached * downwards).amax(dim=0)
+    are_shared: Tensor = sums > upwards.max() + 1
+    return are_shared
+
+
+def _any_of(flags: Sequence[Bool[Tensor, "entry"]]) -> list[bool]:
     """Answered for all in one transfer from the device."""
-    answers: list[bool] = torch.stack([_is_shared(column, group).to(columns[0].device) for column in columns]).tolist()
+    if not flags:
+        return []
+    answers: list[bool] = torch.stack([each.any().to(flags[0].device) for each in flags]).tolist()
     return answers
-
-
-def _is_shared(gradients: Float[Tensor, "piece entry"], group: Int[Tensor, "piece"]) -> Bool[Tensor, ""]:
-    """Whether some entry has a gradient from two groups; a stack of heads, one per group, has none."""
-    reached = torch.zeros(gradients.shape[1], dtype=torch.bool, device=gradients.device)
-    is_shared = torch.zeros((), dtype=torch.bool, device=gradients.device)
-    for one in group.unique().tolist():
-        here = (gradients[(group == one).to(gradients.device)] != 0).any(dim=0)
-        is_shared = is_shared | (here & reached).any()
-        reached = reached | here
-    return is_shared

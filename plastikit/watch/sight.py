@@ -96,7 +96,9 @@ class Seen:
         """The group of each row; a sample of several rows (time, space) lends them its group. None if it cannot be."""
         of_all = [self._groups(held.tensor, given) for held in self.outputs]
         found = [groups for groups in of_all if groups is not None]
-        return torch.cat(found) if found and len(found) == len(of_all) else None
+        if not found or len(found) < len(of_all):
+            return None
+        return found[0] if len(found) == 1 else torch.cat(found)
 
     def _matrix(self, tensor: Tensor) -> Tensor:
         if tensor.ndim == 2 and self.axis == -1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -18,6 +19,20 @@ def _exact(matrix: Tensor) -> float:
 
 def _normal(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+
+
+class _Elsewhere(Tensor):
+    """Numbers that say that they lie on another device, until they are moved."""
+
+    @property
+    def device(self) -> torch.device:  # type: ignore[override]  # it is an attribute there
+        return torch.device("meta")
+
+    def to(self, *args: object, **kwargs: object) -> Tensor:
+        return self.as_subclass(Tensor).to(*args, **kwargs)  # type: ignore[call-overload]  # handed on as it came
 
 
 def _record(probe: SpectralNorm, weight: Tensor) -> float:
@@ -151,3 +166,30 @@ def test_only_weights_are_measured() -> None:
         assert reading["spectral_norm"]["w"].item() == pytest.approx(_exact(parameters["w"]), rel=2e-5)
     assert reading.keys() == {definition.variable for definition in probe.definitions}
     assert probe(Capture(network="n", parameters={"bias": torch.ones(3)})) == {}
+
+
+def _courses(device: str, read: Callable[[Tensor], Tensor]) -> tuple[float, float]:
+    """Norms of a fourth record: of a course, and of one that goes on from what ``read`` made of its state."""
+    weights = [(_normal(60, 40) + 0.01 * k * _normal(60, 40, seed=k)).to(device) for k in range(4)]
+    whole, resumed = SpectralNorm(), SpectralNorm()
+    for weight in weights[:3]:
+        _record(whole, weight)
+    state = whole.state_dict()
+    resumed.load_state_dict(
+        {network: {name: read(kept) for name, kept in each.items()} for network, each in state.items()}
+    )
+    return _record(whole, weights[3]), _record(resumed, weights[3])
+
+
+def test_goes_on_from_vectors_that_lie_elsewhere() -> None:
+    """What was read to another device than the weight's is moved to it: the same bits as without an interruption."""
+    whole, resumed = _courses("cpu", lambda kept: kept.clone().as_subclass(_Elsewhere))
+    assert resumed == whole
+    assert _courses("cpu", torch.zeros_like)[1] != whole
+
+
+@needs_cuda
+def test_goes_on_from_a_checkpoint_that_was_read_to_the_host() -> None:
+    """On a device: the same bits from vectors that came back on the host."""
+    whole, resumed = _courses("cuda", Tensor.cpu)
+    assert resumed == whole

@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from plastikit.errors import ConfigurationError, UnknownNameError
 from plastikit.watch.pieces import pieces_of, pieces_of_groups
+
+
+class _Calls(TorchDispatchMode):
+    """Counts the operations that run inside."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # torch's own has no types
+        self.count = 0
+
+    def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += 1
+        return operation(*args, **(kwargs or {}))
 
 
 class _Heads(nn.Module):
@@ -87,6 +101,42 @@ def test_shared_are_those_that_two_groups_reach() -> None:
     assert pieces_of(losses, groups, named, shared=["scale"]).gradients.shape == (8, 0)
     with pytest.raises(UnknownNameError, match=r"'trunks\.\*'"):
         pieces_of(losses, groups, named, shared=["trunks.*"])
+
+
+def test_shared_are_those_that_a_search_finds() -> None:
+    """Whichever groups reach which entries: a parameter is shared where a search through all its entries says so."""
+    generator = torch.Generator().manual_seed(0)
+    found = set()
+    for _ in range(40):
+        groups = 3 * torch.randint(0, 4, (12,), generator=generator)
+        # An entry of its own for each group, and far behind these one that some samples of any group reach.
+        table, few = nn.Parameter(torch.ones(1_100)), nn.Parameter(torch.ones(6))
+        behind = torch.where(torch.rand(12, generator=generator) < 0.1, 1_050, groups)
+        reached = (torch.rand(12, 6, generator=generator) < 0.1).float()
+        losses = table[groups] + table[behind] + reached @ few
+        expected = 0
+        for parameter in (table, few):
+            rows = [
+                torch.autograd.grad(losses[groups == group].sum(), parameter, retain_graph=True)[0] != 0
+                for group in groups.unique()
+            ]
+            expected += parameter.numel() * bool((torch.stack(rows).sum(dim=0) > 1).any())
+        assert pieces_of(losses, groups, {"table": table, "few": few}).gradients.shape[1] == expected
+        found.add(expected)
+    assert found == {0, 6, 1_100, 1_106}
+
+
+def test_more_groups_take_no_more_operations() -> None:
+    """Each operation is a call to the device: there are as many of them for 48 groups as for 4."""
+    model = nn.Sequential(nn.Linear(5, 6), nn.ReLU(), nn.Linear(6, 1))
+    counts = set()
+    for groups in (4, 12, 48):
+        losses = model(torch.randn(96, 5)).square()
+        with _Calls() as calls:
+            pieces = pieces_of(losses, torch.arange(96) % groups, dict(model.named_parameters()))
+        assert pieces.gradients.shape == (2 * groups, 43)
+        counts.add(calls.count)
+    assert len(counts) == 1
 
 
 def test_one_head_for_two_groups_is_shared() -> None:

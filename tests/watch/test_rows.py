@@ -56,6 +56,35 @@ class Twice(nn.Module):
         return self.last(self.again(self.again(self.first(inputs).relu()).relu()).relu())
 
 
+class Mixed(nn.Module):
+    """A layer whose rows are divided by what the whole batch is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(5, 6), nn.Linear(6, 2)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Divide by a value of all samples in the middle."""
+        hidden = self.first(inputs).relu()
+        return self.second(hidden / hidden.std())
+
+
+class Tied(nn.Module):
+    """One weight in two products, turned around once for both; and a bias for each row."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(6, 5))
+        self.first, self.second = nn.Parameter(torch.randn(6)), nn.Parameter(torch.randn(6))
+        self.last, self.of_rows = nn.Parameter(torch.randn(6, 2)), nn.Parameter(torch.randn(24, 2))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Add up two products with one weight."""
+        turned = self.weight.t()
+        hidden = torch.addmm(self.first, inputs, turned) + torch.addmm(self.second, inputs.square(), turned)
+        return torch.addmm(self.of_rows, hidden.relu(), self.last)
+
+
 def plain() -> nn.Module:
     """Three linear layers."""
     return nn.Sequential(nn.Linear(5, 6), nn.ReLU(), nn.Linear(6, 6), nn.Tanh(), nn.Linear(6, 2))
@@ -71,10 +100,18 @@ def cut(groups: Tensor) -> Tensor:
     return pieces
 
 
-@pytest.mark.parametrize(
-    ("make", "expected"),
-    [(plain, 6), (Stacked, 6), (Shuffled, 2), (Twice, 2)],
-)
+FOUND: list[tuple[Callable[[], nn.Module], int]] = [
+    (plain, 6),
+    (Stacked, 6),
+    (Shuffled, 2),
+    (Twice, 2),
+    (Mixed, 2),
+    (Tied, 0),
+]
+"""How many parameters of each are found at once."""
+
+
+@pytest.mark.parametrize(("make", "expected"), FOUND)
 @pytest.mark.parametrize("groups", [GROUPS, torch.tensor([0] * 9 + [1] * 8 + [2] * 7)])
 def test_pieces_are_those_of_one_pass_each(make: Callable[[], nn.Module], expected: int, groups: Tensor) -> None:
     """Equal pieces or not: what is found at once equals a backward pass of each piece; what does not fit is left."""
@@ -89,6 +126,53 @@ def test_pieces_are_those_of_one_pass_each(make: Callable[[], nn.Module], expect
         alone = torch.autograd.grad(losses, parameters, weight, retain_graph=True)
         for place, gradients in found.items():
             torch.testing.assert_close(gradients[piece], alone[place].flatten(), atol=1e-6, rtol=1e-5)
+
+
+def _check_under_autocast(make: Callable[[], nn.Module], expected: int, device: str) -> None:
+    torch.manual_seed(0)
+    model = make().to(device)
+    parameters = list(model.parameters())
+    with torch.autocast(device, torch.bfloat16):
+        outputs = model(torch.randn(24, 5).to(device))
+    assert outputs.dtype == torch.bfloat16
+    losses = outputs.float().square().mean(dim=1)
+    pieces = cut(GROUPS).to(device)
+    found = gradients_of_rows(losses, pieces, parameters)
+    assert len(found) == expected
+    for piece, weight in enumerate(pieces):
+        alone = torch.autograd.grad(losses, parameters, weight, retain_graph=True)
+        for place, gradients in found.items():
+            one_pass = alone[place].flatten()
+            assert gradients.dtype == torch.float32
+            assert torch.linalg.vector_norm(gradients[piece] - one_pass) < 0.01 * torch.linalg.vector_norm(one_pass)
+
+
+@pytest.mark.parametrize(("make", "expected"), FOUND)
+def test_what_autocast_rounds_is_found_too(make: Callable[[], nn.Module], expected: int) -> None:
+    """In bfloat16 the same layers are found, and their pieces are those of one pass each as far as these are exact."""
+    _check_under_autocast(make, expected, "cpu")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_what_autocast_rounds_is_found_on_a_device() -> None:
+    """So it is on CUDA, whose products are others."""
+    for make, expected in FOUND:
+        _check_under_autocast(make, expected, "cuda")
+
+
+def test_products_are_exact_inside_autocast() -> None:
+    """Losses that are told inside of autocast give the bits that they give outside, from two passes either way."""
+    torch.manual_seed(0)
+    model = plain()
+    passes = []
+    with torch.autocast("cpu", torch.bfloat16):
+        losses = model(torch.randn(24, 5)).float().square().mean(dim=1)
+        losses.register_hook(lambda _: passes.append(1))
+        inside = pieces_of(losses, GROUPS, dict(model.named_parameters()))
+    assert len(passes) == 2
+    outside = pieces_of(losses, GROUPS, dict(model.named_parameters()))
+    assert len(passes) == 4
+    assert torch.equal(inside.gradients, outside.gradients)
 
 
 @pytest.mark.parametrize("make", [plain, Stacked, Shuffled, Twice])

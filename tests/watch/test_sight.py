@@ -55,3 +55,14 @@ def test_groups_of_rows() -> None:
     assert first.matrix([output.tensor]).shape == (15, 4)
     assert Seen([output], axis=-1, is_of_whole=True).groups(groups) is None
     assert Seen([output], axis=-2, is_of_whole=True).matrix([output.tensor]).shape == (20, 3)
+
+
+def test_layers_of_the_same_rows_have_one_tensor_of_groups() -> None:
+    """What is known of the groups of one layer is known of the next: no copy stands between them."""
+    groups = torch.tensor([2, 0, 1])
+    layers = [Seen([Held(torch.zeros(3, width))], axis=-1, is_of_whole=True) for width in (4, 8)]
+    first, second = (layer.groups(groups) for layer in layers)
+    assert first is not None
+    assert first is second
+    called_twice = Seen([Held(torch.zeros(3, 4)), Held(torch.zeros(3, 4))], axis=-1, is_of_whole=True)
+    assert called_twice.groups(groups).tolist() == [2, 0, 1, 2, 0, 1]
