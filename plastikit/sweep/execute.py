@@ -27,6 +27,7 @@ from plastikit.train.checkpoint import checkpoints_of, has_checkpoint
 from plastikit.train.hold import held
 from plastikit.train.loop import Progress
 from plastikit.train.origin import MACHINE
+from plastikit.train.tasks import require_simulators
 from plastikit.train.watching import run_metadata, usual
 from plastikit.watch.schedule import Every
 
@@ -116,8 +117,9 @@ def execute(
             or a device or a compiler that is asked for is not there, or a probe set cannot be.
         MissingExtraError: what simulates the tasks is not installed.
     """
-    is_on_gpu = "cuda" in devices_of(runs)
+    require_simulators([task for run in runs for task in run.config.task_names])
     place = Path(directory)
+    is_on_gpu = "cuda" in devices_of([run for run in runs if not _is_finished(store_of(place, run.name))])
     ledger = _Ledger(on_update)
     with _only_sweep_in(place):
         todo = []
@@ -132,6 +134,10 @@ def execute(
             todo.sort(key=lambda order: order.run.weight)
             _work_off([_with_cores(order, shared.cores) for order in todo], shared.runs, ledger)
     return Outcome(finished=tuple(sorted(ledger.finished)), failed=ledger.failed)
+
+
+def _is_finished(store: Path) -> bool:
+    return is_run(store) and read_attributes(store)["state"] == FINISHED
 
 
 def _with_cores(order: Order, count: int) -> Order:

@@ -10,17 +10,18 @@ from plastikit.sweep.grid import PlannedRun
 from plastikit.train.compiled import require_compiler
 from plastikit.train.device import training_device
 from plastikit.train.probe_set import probe_tasks
-from plastikit.train.tasks import require_simulators
+from plastikit.train.suites import sizes
 
 
 def devices_of(runs: Sequence[PlannedRun]) -> set[str]:
     """Give the kinds of device that runs train on, ``cpu`` or ``cuda``, where each of them can be begun.
 
     Raises:
-        ConfigurationError: a device or a compiler that is not there, or a probe set that cannot be.
-        MissingExtraError: what simulates the tasks is not installed.
+        ConfigurationError: a device or a compiler that is not there, a probe set that cannot be, or tasks whose
+            environments cannot be made or trained on together.
     """
-    require_simulators([task for run in runs for task in run.config.task_names])
+    for tasks in dict.fromkeys(run.config.task_names for run in runs):
+        sizes(tasks)
     for run in runs:
         probe_tasks(run.config)
     devices = {training_device(run.config) for run in runs}

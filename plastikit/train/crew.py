@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import IO, Final
 
-from plastikit.errors import ConfigurationError, SimulatorError
+from plastikit.errors import SimulatorError
 from plastikit.train.board import Board, nameless_file
 from plastikit.train.serving import BEGIN, DONE, STEP, Assignment
 from plastikit.train.share import Maker, Share
@@ -37,9 +37,6 @@ class Crew:
         ends_at_success: The rows whose episodes end at success too.
         observation_size: Numbers in an observation.
         action_size: Numbers in an action.
-
-    Raises:
-        ConfigurationError: what makes an environment cannot be pickled.
     """
 
     def __init__(
@@ -136,7 +133,7 @@ class _Member:
     def __init__(self, rows: Sequence[int], names: Sequence[str], memory_file: int, assignment: Assignment) -> None:
         self.rows = list(rows)
         self._names = list(dict.fromkeys(names))
-        told = self._pickled(assignment)
+        told = pickle.dumps(assignment)
         their_orders, orders = os.pipe()
         answers, their_answers = os.pipe()
         self._orders: IO[bytes] = os.fdopen(orders, "wb", buffering=0)
@@ -156,15 +153,6 @@ class _Member:
             os.close(their_orders)
             os.close(their_answers)
         self.tell(told)
-
-    def _pickled(self, assignment: Assignment) -> bytes:
-        try:
-            return pickle.dumps(assignment)
-        except (pickle.PicklingError, AttributeError, TypeError) as error:
-            raise ConfigurationError(
-                f"what makes {', '.join(self._names)} cannot be sent to another process ({error}). Let it be a class "
-                "or function that a module holds by name, or step in the run's own process with workers=1."
-            ) from error
 
     def tell(self, order: bytes) -> None:
         # One that is gone is noticed where its answer is awaited.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from functools import cache, cached_property
-from importlib.metadata import version
 from typing import Any, Final, NamedTuple, SupportsFloat
 
 import mujoco
@@ -22,8 +21,8 @@ from plastikit.train.substitutes import substituted
 
 FloatArray = NDArray[np.float64]
 
-COMPARED: Final = frozenset({"3.1.1"})
-"""The versions of Meta-World whose methods were compared with these; any other steps as it is."""
+_HAND_MOVED_TWICE: Final = frozenset({"push-v3", "push-back-v3"})
+"""Tasks that put the goal as high as the object has sunk by when the hand was moved, and keep that in the model."""
 
 _DOWN: Final = np.array([1.0, 0.0, 1.0, 0.0])
 """How the hand is turned, as a quaternion."""
@@ -44,6 +43,7 @@ class _Indices(NamedTuple):
 class FastSimulator(SawyerXYZEnv):
     """What a task's class inherits from first; no task has a version of its own of any of these but ``_reset_hand``."""
 
+    _moves_hand_once = True
     _leaves_hand = False
 
     @cached_property
@@ -81,13 +81,15 @@ class FastSimulator(SawyerXYZEnv):
         """Begin an episode.
 
         Meta-World resets a task twice, and MuJoCo forgets its data in between. What stays of the first time, where
-        things lie in the model, does not depend on the data, so that the hand need be moved only the second time.
+        things lie in the model, does in most tasks not depend on the data: the hand need be moved only the second time.
         """
         del seed, options
         self.curr_path_length = 0
-        self._leaves_hand = True
-        self.reset_model()
-        self._leaves_hand = False
+        self._leaves_hand = self._moves_hand_once
+        try:
+            self.reset_model()
+        finally:
+            self._leaves_hand = False
         observation, info = super(SawyerXYZEnv, self).reset()
         self._prev_obs = observation[:18].copy()
         observation[18:36] = self._prev_obs
@@ -152,9 +154,8 @@ class FastSimulator(SawyerXYZEnv):
 
 
 @cache
-def simulator_class(task: str) -> type[SawyerXYZEnv]:
-    """Give the class that simulates a task: Meta-World's, with the faster methods where its version was compared."""
+def fast_class(task: str) -> type[SawyerXYZEnv]:
+    """Give the class that simulates a task: Meta-World's, with the faster methods before its own."""
     kind: type[SawyerXYZEnv] = ALL_V3_ENVIRONMENTS[task]
-    if version("metaworld") not in COMPARED:
-        return kind
-    return type(kind.__name__, (FastSimulator, kind), substituted(kind))
+    own = {"_moves_hand_once": task not in _HAND_MOVED_TWICE}
+    return type(kind.__name__, (FastSimulator, kind), substituted(kind) | own)

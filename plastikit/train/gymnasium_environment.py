@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pickle
+import re
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, NamedTuple
@@ -25,6 +26,8 @@ from plastikit.train.tasks import PENDULUM
 
 _SCRIPT: Final = (b"__main__", b"__mp_main__")
 """What the module is called, pickled, that a process began with."""
+
+_MODULE: Final = re.compile(r"[^\s;.][^\s;]*")
 
 PENDULUM_HORIZON: Final = 200
 """Steps after which gymnasium's pendulum is truncated."""
@@ -86,14 +89,21 @@ class Maker:
         """Give what is pickled.
 
         Raises:
-            ConfigurationError: the environment is the script's own, which other processes do not run.
+            ConfigurationError: it cannot be pickled, or is the script's own, which other processes do not run.
         """
-        told = pickle.dumps(self.specification)
+        try:
+            told = pickle.dumps(self.specification)
+        except Exception as error:
+            raise ConfigurationError(
+                f"what makes {self.task} cannot be sent to another process ({_cause(error)}). Let it be a class or "
+                f"function that a module holds by name, and name the task with that module, module:{_own(self.task)}; "
+                "or step in the run's own process, with workers=1."
+            ) from error
         if any(name in told for name in _SCRIPT):
             raise ConfigurationError(
                 f"{self.task} is made by what the script itself defines, and the processes that step environments do "
-                f"not run it. Define and register it in a module, and name it with that module, module:{self.task}; or "
-                "step in the run's own process, with workers=1."
+                "not run it. Define and register it in a module, and name it with that module, "
+                f"module:{_own(self.task)}; or step in the run's own process, with workers=1."
             )
         return vars(self)
 
@@ -104,7 +114,7 @@ def specification(task: str) -> EnvSpec | None:
     ``module:Id-v0`` imports the module first, which is to register the environment.
 
     Raises:
-        ConfigurationError: the module cannot be imported.
+        ConfigurationError: the module cannot be imported, or is not named as an import names it.
     """
     variant = part(task)
     if variant is not None and variant.whole == PENDULUM:
@@ -116,12 +126,17 @@ def specification(task: str) -> EnvSpec | None:
         )
     module, colon, name = task.rpartition(":")
     if colon:
+        if not _MODULE.fullmatch(module):
+            raise ConfigurationError(
+                f"the task {task!r} names the module {module!r}; its absolute name was expected, as an import has it. "
+                f"Write the task as module:{name}, and commas between tasks."
+            )
         try:
             importlib.import_module(module)
-        except ImportError as error:
+        except Exception as error:
             raise ConfigurationError(
-                f"the task {task!r} names the module {module!r}, which cannot be imported ({error}). Name one that "
-                "registers the environment and lies on Python's path."
+                f"the task {task!r} names the module {module!r}, which cannot be imported ({_cause(error)}). Name one "
+                "that lies on Python's path, registers the environment, and can be imported without an error."
             ) from error
     return gymnasium.registry.get(name)
 
@@ -135,14 +150,21 @@ def spaces(task: str, specification: EnvSpec) -> Spaces:
     """Give an environment's spaces, as float32; they must be flat boxes of floats, the actions' bounded.
 
     Raises:
-        ConfigurationError: they are not.
+        ConfigurationError: they are not, or the environment cannot be made.
     """
-    environment = _made(specification)
-    found: dict[str, Space[Any]] = {
-        "observation": environment.observation_space,
-        "action": environment.action_space,
-    }
-    environment.close()
+    try:
+        environment = _made(specification)
+        found: dict[str, Space[Any]] = {
+            "observation": environment.observation_space,
+            "action": environment.action_space,
+        }
+        environment.close()
+    except Exception as error:
+        raise ConfigurationError(
+            f"the environment of the task {task!r}, registered with the entry point {specification.entry_point}, "
+            f"cannot be made and asked for its spaces ({_cause(error)}). Mend it, or what it is registered with, until "
+            "gymnasium.make makes it."
+        ) from error
     boxes = {name: _flat(task, name, space) for name, space in found.items()}
     action = boxes["action"]
     if not (np.isfinite(action.low).all() and np.isfinite(action.high).all() and (action.low < action.high).all()):
@@ -161,6 +183,15 @@ def horizon(specification: EnvSpec) -> int:
 def text(space: Space[Any]) -> str:
     """Give a space on one line."""
     return " ".join(repr(space).split())
+
+
+def _own(task: str) -> str:
+    return task.rpartition(":")[2]
+
+
+def _cause(error: Exception) -> str:
+    """Give an error on one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def _made(specification: EnvSpec) -> gymnasium.Env[Any, Any]:

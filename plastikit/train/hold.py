@@ -36,18 +36,27 @@ def held(folder: str | os.PathLike[str] | None, *, is_new: bool = False) -> Iter
             f"{place} cannot hold checkpoints: {error.strerror}; give a folder that you may write to"
         ) from None
     try:
+        _lock(descriptor, place)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise StoreInUseError(
-                f"{place} is in use by a training that is going on; wait for its end, or give another folder"
-            ) from None
-        yield
-    except BaseException:
-        if not was_there:
-            # What failed before its first checkpoint leaves nothing behind.
-            with suppress(OSError):
-                place.rmdir()
-        raise
+            yield
+        except BaseException:
+            if not was_there:
+                # What failed before its first checkpoint leaves nothing behind.
+                with suppress(OSError):
+                    place.rmdir()
+            raise
     finally:
         os.close(descriptor)
+
+
+def _lock(descriptor: int, place: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # One that failed meanwhile may have taken the folder away that both had opened.
+        is_held = os.path.samestat(os.fstat(descriptor), place.stat())
+    except (BlockingIOError, FileNotFoundError):
+        is_held = False
+    if not is_held:
+        raise StoreInUseError(
+            f"{place} is in use by a training that is going on; wait for its end, or give another folder"
+        )

@@ -25,6 +25,7 @@ from plastikit.train.sac import SoftActorCritic
 from plastikit.train.suites import sizes
 from plastikit.train.tasks import require_simulators
 from plastikit.train.watching import watched
+from plastikit.train.workers import require_sendable
 
 if TYPE_CHECKING:
     from plastikit.watch.look import Probes
@@ -128,6 +129,7 @@ def train(
             told = recorded_settings(config, after.state["origin"])
         with _threads(config.threads):
             observation_size, action_size = sizes(config.task_names)
+            require_sendable(config.task_names, config.workers)
             agent = SoftActorCritic(config, observation_size=observation_size, action_size=action_size)
             if after is not None:
                 check_machine(after.state["origin"], machine_of(agent.device))

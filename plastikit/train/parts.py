@@ -12,10 +12,10 @@ from plastikit.errors import ConfigurationError
 Item = TypeVar("Item")
 
 MOST_PARTS: Final = 50
-"""Parts that a task divides into at most: one for each of its goals."""
+"""Parts that anything divides into at most; a task of Meta-World has as many goals."""
 
 _PART: Final = re.compile(r"(.+)-([1-9]\d*)of([1-9]\d*)")
-_LIKE_A_PART: Final = re.compile(r"(.+)-(\d+)of(\d+)")
+_LIKE_A_PART: Final = re.compile(r"(.+?)-(\d+)\s*of\s*(.*)")
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def _count(name: str, known: str, found: str) -> int:
     if not found.isdecimal() or not 1 <= int(found) <= MOST_PARTS:
         asked = found if found.isdecimal() else repr(found)
         raise ConfigurationError(
-            f"{name} asks for {asked} parts of {known}; a number from 1 to {MOST_PARTS} was expected, since a task has "
-            f"{MOST_PARTS} goals. Give one, as in {known}/4."
+            f"{name} asks for {asked} parts of {known}; a number from 1 to {MOST_PARTS} was expected, the most that "
+            f"anything divides into. Give one, as in {known}/4."
         )
     return int(found)

@@ -104,6 +104,8 @@ PENDULUM: Final = "pendulum"
 
 _DIVISIBLE: Final = frozenset((*MT50, PENDULUM))
 _DIVISION: Final = re.compile(r"(.+)(/\d+|-\d+of\d+)")
+_IDENTIFIER: Final = re.compile(r"[\w/-]+-v\d+")
+"""What an environment of gymnasium's is usually called."""
 _NEAR: Final = 0.8
 """How alike a misspelt task and the one that was meant are at least."""
 
@@ -171,8 +173,13 @@ def unknown_task(name: str, known: Sequence[str]) -> UnknownNameError:
             f"unknown task {name!r}: the module {module} was imported, and registers no {own!r} with gymnasium. Name "
             "an environment that it registers."
         )
+    if re.search(r"[\s;]", name):
+        return UnknownNameError(
+            f"unknown task {name!r}. No blank or semicolon stands in a name, and commas separate names, as in "
+            "reach-v3,push-v3."
+        )
     error = UnknownNameError.of("task", name, known)
-    if difflib.get_close_matches(name, _DIVISIBLE, cutoff=_NEAR):
+    if not _IDENTIFIER.fullmatch(name) or difflib.get_close_matches(name, _DIVISIBLE, cutoff=_NEAR):
         return error
     return UnknownNameError(
         f"{error} An environment of your own is named with the module that registers it, module:{name}, so that every "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -43,6 +44,23 @@ class VectorStep(NamedTuple):
         return self.is_terminated | self.is_truncated
 
 
+def process_count(tasks: Sequence[str], workers: int | None) -> int:
+    """Give how many processes step tasks: ``workers``, or None for one per core where that pays; no more than tasks."""
+    return min(workers, len(tasks)) if workers else worker_count(step_costs(tasks))
+
+
+def require_sendable(tasks: Sequence[str], workers: int | None) -> None:
+    """Fail where other processes are to step tasks and cannot be sent what makes their environments.
+
+    Raises:
+        ConfigurationError: it cannot be pickled, or is what the script itself defines.
+        UnknownNameError: no suite knows a task.
+    """
+    if process_count(tasks, workers) > 1:
+        # No seed makes a difference to what can be pickled.
+        pickle.dumps([maker(task, seed=0) for task in tasks])
+
+
 class Simulators:
     """Two environments for each task, one to train in and one to be judged in, stepped by several processes.
 
@@ -55,14 +73,15 @@ class Simulators:
         workers: Processes; 1 steps in this one, None takes one per core where that pays. Never more than tasks.
 
     Raises:
-        ConfigurationError: The tasks' spaces differ, or cannot be trained on.
+        ConfigurationError: The tasks' spaces differ, or cannot be trained on; or other processes are to step the
+            tasks and cannot be sent what makes their environments.
     """
 
     def __init__(self, tasks: Sequence[str], seed: int, workers: int | None = 1) -> None:
         self.tasks = tuple(tasks)
         count = len(self.tasks)
         costs = step_costs(self.tasks)
-        self.worker_count = min(workers, count) if workers else worker_count(costs)
+        self.worker_count = process_count(self.tasks, workers)
         self.sizes = sizes(self.tasks)
         self.goal_counts = np.array([goal_count(task) for task in self.tasks])
         self.training, self.evaluation = slice(0, count), slice(count, 2 * count)

@@ -126,14 +126,14 @@ def test_what_fails_before_it_is_open(tmp_path: Path, monkeypatch: pytest.Monkey
     model.unlink()
     tasks, length = "Mine-v0,needing:Needing-v0", ["--steps", "600", "--warm-up", "580"]
     options = ["--tasks", tasks, "--width", "8", *SETTINGS, *length, "--jobs", "2", "--out", folder, "--json"]
-    told = json.loads(call("sweep", *options).stdout)
-    assert told["finished"] == []
-    assert "module:Mine-v0" in told["failed"]["Mine-v0_width-8_seed-0"]
-    assert "arm.xml" in told["failed"][store.stem]
+    refused = call("sweep", *options)
+    assert refused.exit_code == 1
+    assert "arm.xml" in refused.stderr
     assert read_attributes(store)["state"] == "interrupted"
     assert last_checkpoint(checkpoints_of(store)).step == step
 
     model.touch()
     told = json.loads(call("sweep", *options).stdout)
+    assert "module:Mine-v0" in told["failed"]["Mine-v0_width-8_seed-0"]
     assert told["finished"] == [store.stem]
     assert open_run(store)["events"]["kind"].values.tolist() == ["resumed"]

@@ -15,11 +15,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import plastikit.sweep.execute
 from plastikit.errors import ConfigurationError, StoreInUseError
 from plastikit.record.dataset import open_run, open_runs, read_attributes
 from plastikit.record.store import mark
 from plastikit.sweep.execute import SET_ASIDE, Update, execute
 from plastikit.sweep.grid import PlannedRun, plan
+from plastikit.sweep.requirements import devices_of
 from plastikit.sweep.shapes import of_widths
 from plastikit.train.config import EvaluationConfig, SacConfig, TrainingConfig
 from plastikit.train.hold import held
@@ -41,7 +43,7 @@ def _runs(config: TrainingConfig, *widths: int) -> list[PlannedRun]:
     return plan(config, tasks=["pendulum/1"], shapes=of_widths("multi_head", widths), seeds=[0])
 
 
-def test_a_sweep_runs_records_and_is_not_repeated(tmp_path: Path) -> None:
+def test_a_sweep_runs_records_and_is_not_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every run ends with its records; the same sweep started again leaves them as they are."""
     runs = _runs(_config(threads=None), 8, 16)
     updates: list[Update] = []
@@ -59,9 +61,17 @@ def test_a_sweep_runs_records_and_is_not_repeated(tmp_path: Path) -> None:
 
     written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("zarr.json")}
     again: list[Update] = []
+    looked_at: list[PlannedRun] = []
+
+    def look(runs: list[PlannedRun]) -> set[str]:
+        looked_at.extend(runs)
+        return devices_of(runs)
+
+    monkeypatch.setattr(plastikit.sweep.execute, "devices_of", look)
     assert execute(runs, tmp_path, schedule=every(20), on_update=again.append) == outcome
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("zarr.json")} == written
     assert [update.is_old for update in again] == [True, True]
+    assert looked_at == [], "what is finished needs no device"
 
     with pytest.raises(ConfigurationError, match="env_steps_per_task is 150 there and 160 here"):
         execute(_runs(_config(steps=160, threads=None), 8), tmp_path, schedule=every(20))

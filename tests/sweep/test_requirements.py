@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import NoReturn
 
+import gymnasium
 import pytest
 import torch
+from gymnasium.envs.registration import EnvSpec
 
 from plastikit.errors import ConfigurationError
 from plastikit.sweep.grid import PlannedRun, plan
@@ -31,6 +34,20 @@ def test_a_device_that_is_not_there_is_told() -> None:
     """One of the runs is enough."""
     with pytest.raises(ConfigurationError, match="finds 0 CUDA devices here"):
         devices_of(runs_with(device="cuda"))
+
+
+def test_an_environment_that_cannot_be_made_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many runs there are of it, it is made once."""
+    made = []
+
+    def fail() -> NoReturn:
+        made.append(True)
+        raise RuntimeError("no arm")
+
+    monkeypatch.setitem(gymnasium.registry, "Own-v0", EnvSpec("Own-v0", fail))
+    with pytest.raises(ConfigurationError, match=r"'Own-v0'.* cannot be made .*RuntimeError: no arm"):
+        devices_of([*runs_with(tasks="Own-v0"), *runs_with(tasks="Own-v0")])
+    assert made == [True]
 
 
 def test_a_probe_set_that_cannot_be_is_told() -> None:

@@ -14,11 +14,16 @@ from plastikit.train.networks.trunk import trunk
 ROWS, FEATURES = 64, 5
 
 
+def constant(layers: nn.Sequential) -> ConstantLayers:
+    """The same layers, which learn nothing from now on."""
+    return ConstantLayers(OrderedDict(layers.requires_grad_(requires_grad=False).named_children()))
+
+
 def both_ways(layers: nn.Sequential, weights: Tensor) -> tuple[Tensor, Tensor]:
     """The inputs' gradients of the rows' weighted sum, through the layers as they are and as constants."""
     given = torch.randn(ROWS, FEATURES, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     gradients = []
-    for each in (layers, ConstantLayers(OrderedDict(layers.named_children()))):
+    for each in (layers, constant(layers)):
         inputs = given.clone().requires_grad_()
         (each(inputs) * weights).sum().backward()
         assert inputs.grad is not None
@@ -57,8 +62,29 @@ def test_what_is_no_number_is_not_lost() -> None:
 
 def test_backwards_can_be_repeated() -> None:
     """As whoever takes the gradients of several losses in turn does."""
-    layers = ConstantLayers(OrderedDict(layers_of("trunk").named_children()))
+    layers = constant(layers_of("trunk"))
     inputs = torch.randn(ROWS, FEATURES, dtype=torch.float64, requires_grad=True)
     losses = layers(inputs).view(2, -1).sum(dim=1)
     parts = [torch.autograd.grad(loss, inputs, retain_graph=True)[0] for loss in losses]
     torch.testing.assert_close(torch.autograd.grad(losses.sum(), inputs)[0], parts[0] + parts[1])
+
+
+def test_weights_that_change_between_are_noticed() -> None:
+    """As torch's own layers notice it."""
+    layers = constant(layers_of("trunk"))
+    outputs = layers(torch.randn(ROWS, FEATURES, dtype=torch.float64, requires_grad=True))
+    layers.get_submodule("linear_2").weight.mul_(2.0)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        outputs.sum().backward()
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [[nn.Linear(2, 2), nn.Tanh()], [nn.ReLU(), nn.Linear(2, 2)], [nn.Linear(2, 2, bias=False)], []],
+)
+def test_other_layers_are_refused(layers: list[nn.Module]) -> None:
+    """Nothing is computed as what it is not."""
+    with pytest.raises(TypeError, match="are not constant layers"):
+        constant(nn.Sequential(*layers))
+    with pytest.raises(TypeError, match="are not constant layers"):
+        ConstantLayers(OrderedDict(one=nn.Linear(2, 2)))

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from plastikit.errors import ConfigurationError, SimulatorError
+from plastikit.errors import SimulatorError
 from plastikit.train.crew import Crew
 from zoo.environments import Counting, Crashing, Killed, Loaded, Raising, Slow, Unmakeable, crew, step_and_tell
 
@@ -245,16 +245,3 @@ def test_waiting_for_an_order_costs_no_processor_time(pair: Crew) -> None:
     before = used()
     time.sleep(1.0)
     assert used() - before <= 0.02
-
-
-def test_what_cannot_be_sent_to_a_process_is_refused_before_one_is_started() -> None:
-    """The message names the environments and the two ways out."""
-    with pytest.raises(ConfigurationError, match=r"what makes local cannot be sent .* workers=1"):
-        Crew(
-            [lambda: Counting(), Counting],  # noqa: PLW0108  a class could be sent
-            ["local", "Counting"],
-            [[0], [1]],
-            ends_at_success=frozenset(),
-            observation_size=3,
-            action_size=1,
-        )

@@ -17,8 +17,8 @@ from metaworld.policies import ENV_POLICY_MAP
 from metaworld.sawyer_xyz_env import SawyerXYZEnv
 from metaworld.types import Task
 
-import plastikit.train.fast_simulator
-from plastikit.train.fast_simulator import FastSimulator, simulator_class
+import plastikit.train.simulator
+from plastikit.train.fast_simulator import FastSimulator
 from plastikit.train.simulator import simulator
 from plastikit.train.tasks import MT50
 
@@ -29,9 +29,9 @@ SCRIPTED_STEPS = 120
 pytestmark = pytest.mark.filterwarnings("ignore:Constant")  # scripts ask for more than an action can be
 
 
-def draw_goal(task: str, environment: SawyerXYZEnv) -> Task:
+def draw_goal(task: str, environment: SawyerXYZEnv, number: int = 0) -> Task:
     """Draw a goal as Meta-World does, by a reset."""
-    environment.np_random = np.random.default_rng(0)
+    environment.np_random = np.random.default_rng(number)
     environment.seeded_rand_vec, environment._freeze_rand_vec, environment._set_task_called = True, False, True
     environment.reset()
     goal = {"rand_vec": environment._last_rand_vec, "env_cls": ALL_V3_ENVIRONMENTS[task], "partially_observable": False}
@@ -43,8 +43,13 @@ def bits(outcome: tuple[Any, ...], environment: SawyerXYZEnv) -> dict[str, bytes
     observation, reward, is_terminated, is_truncated, info = outcome
     numbers = {"reward": reward, "is_terminated": is_terminated, "is_truncated": is_truncated, **info}
     found = {name: np.float64(number).tobytes() for name, number in numbers.items()}
-    found |= {name: getattr(environment.data, name).tobytes() for name in STATE}
-    return found | {"observation": observation.dtype.str.encode() + observation.tobytes()}
+    return found | state(environment) | {"observation": observation.dtype.str.encode() + observation.tobytes()}
+
+
+def state(environment: SawyerXYZEnv) -> dict[str, bytes]:
+    """Every number of the physics, and where the model has its sites."""
+    found = {name: getattr(environment.data, name).tobytes() for name in STATE}
+    return found | {"site_pos": environment.model.site_pos.tobytes()}
 
 
 @pytest.fixture
@@ -64,23 +69,23 @@ def compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("compiled_once")
 @pytest.mark.parametrize("task", MT50)
 def test_every_number_is_meta_worlds_own(task: str) -> None:
-    """By chance and by its script a task goes as in Meta-World bit for bit, whatever was done in it before."""
+    """By chance and by its script, with one goal and another, a task goes as in Meta-World bit for bit."""
     wanted, found = plain_simulator(task), simulator(task)
     assert isinstance(found, FastSimulator)
-    goal, script = draw_goal(task, wanted), ENV_POLICY_MAP[task]()  # type: ignore[abstract]
-    for actions in (ACTIONS, [None] * SCRIPTED_STEPS):
+    script = ENV_POLICY_MAP[task]()  # type: ignore[abstract]
+    rounds: list[list[Any]] = [list(ACTIONS), [None] * SCRIPTED_STEPS]
+    for number, actions in enumerate(rounds):
         for environment in (wanted, found):
-            environment.set_task(goal)
+            environment.set_task(draw_goal(task, environment, number))
         observation = wanted.reset()[0]
         assert found.reset()[0].tobytes() == observation.tobytes()
+        assert state(found) == state(wanted)
         for chosen in actions:
             meant = script.get_action(observation) if chosen is None else chosen
             action = np.clip(meant, -1.0, 1.0).astype(np.float32)
             outcome = wanted.step(action)
             assert bits(found.step(action), found) == bits(outcome, wanted)
             observation = outcome[0]
-        for action in ACTIONS[:7]:
-            found.step(action)
 
 
 def test_both_pads_press_on_what_is_grasped() -> None:
@@ -111,8 +116,8 @@ def test_no_task_has_methods_of_its_own_where_these_stand() -> None:
 
 def test_another_version_of_meta_world_steps_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the installed methods may be others than were compared, none is replaced."""
-    monkeypatch.setattr(plastikit.train.fast_simulator, "version", lambda name: {"metaworld": "3.2.0"}[name])
-    assert simulator_class.__wrapped__("reach-v3") is ALL_V3_ENVIRONMENTS["reach-v3"]
+    monkeypatch.setattr(plastikit.train.simulator, "version", lambda name: {"metaworld": "3.2.0"}[name])
+    assert type(simulator("reach-v3")) is ALL_V3_ENVIRONMENTS["reach-v3"]
 
 
 def test_what_meta_world_refuses_is_refused() -> None:

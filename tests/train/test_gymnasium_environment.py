@@ -6,6 +6,7 @@ import pickle
 import sys
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 
 import gymnasium
 import numpy as np
@@ -14,7 +15,7 @@ from gymnasium.envs.registration import EnvSpec
 
 from plastikit.errors import ConfigurationError
 from plastikit.train.gymnasium_environment import GymnasiumEnvironment, Maker, horizon, spaces, specification
-from plastikit.train.workers import Simulators
+from plastikit.train.workers import Simulators, require_sendable
 from zoo.pendulums import Falling
 
 
@@ -91,6 +92,61 @@ def test_a_module_that_registers_is_imported() -> None:
     assert specification("zoo.pendulums:Rising-v0") is None
     with pytest.raises(ConfigurationError, match=r"module 'nowhere\.at'.*cannot be imported"):
         specification("nowhere.at:Falling-v0")
+
+
+@pytest.mark.parametrize(
+    ("line", "cause"),
+    [
+        ("def", "SyntaxError: invalid syntax"),
+        ("raise RuntimeError('no\\nlicence')", r"RuntimeError: no licence\)"),
+        ("import gymnasium; gymnasium.register('a b', entry_point='x:y')", "Error: Malformed environment ID: a b"),
+    ],
+)
+def test_a_module_that_fails_on_import_is_told_with_its_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, cause: str
+) -> None:
+    """Whatever it raises, on one line."""
+    (tmp_path / "failing_pendulums.py").write_text(line)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(
+        ConfigurationError, match=rf"'failing_pendulums', which cannot be imported \(.*{cause}"
+    ) as caught:
+        specification("failing_pendulums:E-v0")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("module", ["", ".zoo", "Falling-v0 zoo.pendulums", "Falling-v0;zoo.pendulums"])
+def test_a_module_is_named_as_an_import_names_it(module: str) -> None:
+    """Neither relative nor empty, and with no other task before it."""
+    with pytest.raises(ConfigurationError, match=r"absolute name was expected.* as module:Double-v0, and commas"):
+        specification(f"{module}:Double-v0")
+
+
+@pytest.mark.parametrize(
+    ("entry", "arguments", "cause"),
+    [
+        ("zoo.nowhere:Rising", {}, "ModuleNotFoundError: No module named 'zoo.nowhere'"),
+        ("zoo.pendulums:Rising", {}, "AttributeError: .*no attribute 'Rising'"),
+        ("zoo.pendulums:Falling", {"weight": 3}, "TypeError: .*unexpected keyword argument 'weight'"),
+        ("gymnasium:Env", {}, "AttributeError: .*observation_space"),
+    ],
+)
+def test_an_environment_that_cannot_be_made_is_told_with_its_error(
+    entry: str, arguments: dict[str, int], cause: str
+) -> None:
+    """With what it is registered as, on one line."""
+    with pytest.raises(ConfigurationError, match=rf"'Own-v0', .* point {entry}, cannot be made .*\({cause}") as caught:
+        spaces("Own-v0", EnvSpec("Own-v0", entry, kwargs=arguments))
+    assert "\n" not in str(caught.value)
+
+
+def test_what_no_module_holds_by_name_is_not_sent_to_other_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Told where there are others, and with the two ways out."""
+    monkeypatch.setitem(gymnasium.registry, "Own-v0", EnvSpec("Own-v0", lambda: Falling()))  # noqa: PLW0108
+    require_sendable(("Own-v0", "Falling-v0"), 1)
+    require_sendable(("Own-v0",), 2)
+    with pytest.raises(ConfigurationError, match=r"what makes Own-v0 cannot be sent .* module:Own-v0; or .*workers=1"):
+        require_sendable(("Own-v0", "Falling-v0"), 2)
 
 
 @pytest.mark.parametrize("is_text", [True, False])

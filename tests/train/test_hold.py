@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -61,6 +62,36 @@ def test_what_fails_before_it_writes_leaves_no_folder(tmp_path: Path) -> None:
     with pytest.raises(NotADirectoryError), held(written, is_new=True):
         write_into(written)
     assert sorted(tmp_path.iterdir()) == [old, written]
+
+
+def test_a_folder_that_another_makes_first_is_left_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Made and held between the look and the making: whoever comes second is refused, and takes nothing away."""
+    folder, descriptors = tmp_path / "run.checkpoints", []
+
+    def made_by_another(place: Path, **_: bool) -> None:
+        os.mkdir(place)  # noqa: PTH102  the one that is replaced
+        descriptors.append(os.open(place, os.O_RDONLY))
+        fcntl.flock(descriptors[0], fcntl.LOCK_EX)
+
+    monkeypatch.setattr(Path, "mkdir", made_by_another)
+    with pytest.raises(StoreInUseError), held(folder, is_new=True):
+        pass
+    os.close(descriptors[0])
+    assert folder.is_dir()
+
+
+def test_a_folder_that_is_gone_is_not_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Taken away and made again between the opening and the lock: that lock would keep nobody out."""
+    lock = fcntl.flock
+
+    def late(descriptor: int, operation: int) -> None:
+        tmp_path.rmdir()
+        tmp_path.mkdir()
+        lock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with pytest.raises(StoreInUseError), held(tmp_path):
+        pass
 
 
 def test_a_place_that_cannot_be_a_folder(tmp_path: Path) -> None:

@@ -7,10 +7,12 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
 import xarray
+from gymnasium.envs.registration import EnvSpec
 
 import plastikit.train.loop
 from plastikit.errors import ConfigurationError, DivergedError, NoCheckpointError, SimulatorError, StoreExistsError
@@ -20,6 +22,7 @@ from plastikit.train.loop import Progress, train
 from plastikit.train.sac import SoftActorCritic
 from plastikit.train.workers import TaskEnvironments
 from plastikit.watch.schedule import every
+from zoo.pendulums import Falling
 
 ConfigMaker = Callable[..., TrainingConfig]
 
@@ -194,6 +197,16 @@ def test_a_store_that_exists_is_refused_before_anything_is_trained(light: Config
     (tmp_path / "run.zarr").mkdir()
     with pytest.raises(StoreExistsError):
         train(light(), store=tmp_path / "run.zarr")
+
+
+def test_what_other_processes_cannot_be_sent_is_told_before_the_store_is_made(
+    light: ConfigMaker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Nothing is left that the corrected run would meet."""
+    monkeypatch.setitem(gymnasium.registry, "Own-v0", EnvSpec("Own-v0", lambda: Falling()))  # noqa: PLW0108
+    with pytest.raises(ConfigurationError, match=r"what makes Own-v0 cannot be sent .* workers=1"):
+        train(light(tasks="Own-v0,Falling-v0", workers=2), store=tmp_path / "run.zarr")
+    assert not list(tmp_path.iterdir())
 
 
 def test_steps_are_taken_while_it_learns(light: ConfigMaker, monkeypatch: pytest.MonkeyPatch) -> None:

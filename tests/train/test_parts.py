@@ -41,7 +41,7 @@ def test_a_division_is_all_of_its_parts_and_a_part_is_itself() -> None:
     """Names that begin with no whole are none of them."""
     assert parts_named("pendulum/3", WHOLES) == ("pendulum-1of3", "pendulum-2of3", "pendulum-3of3")
     assert parts_named("reach-v3-3of3", WHOLES) == ("reach-v3-3of3",)
-    for name in ("reach-v3", "ALE/Pong-v5", "push-v3/2", "push-v3-1of2", "reach-v3-1of"):
+    for name in ("reach-v3", "ALE/Pong-v5", "push-v3/2", "push-v3-1of2", "push-v3-1of"):
         assert parts_named(name, WHOLES) is None
     assert len(parts_named(f"reach-v3/{MOST_PARTS}", WHOLES) or ()) == MOST_PARTS == GOALS_PER_TASK
 
@@ -51,6 +51,7 @@ def test_a_division_is_all_of_its_parts_and_a_part_is_itself() -> None:
     [
         ("reach-v3/0", "reach-v3/0 asks for 0 parts of reach-v3; a number from 1 to 50 was expected"),
         ("reach-v3/60", "reach-v3/60 asks for 60 parts of reach-v3; a number from 1 to 50 was expected"),
+        ("pendulum/51", "asks for 51 parts of pendulum; .* expected, the most that anything divides into"),
         ("pendulum/0", "pendulum/0 asks for 0 parts of pendulum; .* Give one, as in pendulum/4"),
         ("reach-v3/", "asks for '' parts"),
         ("reach-v3/-2", "asks for '-2' parts"),
@@ -59,6 +60,9 @@ def test_a_division_is_all_of_its_parts_and_a_part_is_itself() -> None:
         ("reach-v3-1of0", "asks for 0 parts"),
         ("reach-v3-5of4", "names part 5 of 4, and the parts are reach-v3-1of4 to reach-v3-4of4.* or all as reach-v3/4"),
         ("pendulum-0of3", "names part 0 of 3, and the parts are pendulum-1of3 to pendulum-3of3"),
+        ("reach-v3-1of", "reach-v3-1of asks for '' parts of reach-v3"),
+        ("reach-v3-1of 4x", "asks for '4x' parts"),
+        ("reach-v3-1 of 4", "reach-v3-1 of 4 names part 1 of 4, and the parts are reach-v3-1of4 to"),
         ("reach-v3-02of4", "names part 02 of 4"),
     ],
 )

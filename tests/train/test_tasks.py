@@ -114,9 +114,19 @@ def test_an_environment_of_ones_own_is_named_with_its_module() -> None:
         resolve_tasks("Mine-v0")
     with pytest.raises(UnknownNameError, match=r"module zoo\.pendulums was imported, and registers no 'Mine-v0'"):
         resolve_tasks("zoo.pendulums:Mine-v0")
-    with pytest.raises(UnknownNameError) as caught:
-        resolve_tasks("rech-v3")
-    assert "module" not in str(caught.value)
+    for other in ("rech-v3", "MT100"):
+        with pytest.raises(UnknownNameError, match="Did you mean") as caught:
+            resolve_tasks(other)
+        assert "module" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "selection", ["reach-v3 push-v3", "reach-v3;push-v3", "5;6", "window-open-v3, reach-v3 push-v3"]
+)
+def test_names_without_a_comma_between_them_are_told_of_it(selection: str) -> None:
+    """A blank or a semicolon makes one name of two."""
+    with pytest.raises(UnknownNameError, match=r"commas separate names, as in reach-v3,push-v3\.$"):
+        resolve_tasks(selection)
 
 
 def test_without_gymnasium_its_names_are_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
