@@ -46,6 +46,7 @@ def _with_own_code(method: MethodType) -> MethodType:
     own = FunctionType(
         shared.__code__.replace(), shared.__globals__, shared.__name__, shared.__defaults__, shared.__closure__
     )
+    own.__kwdefaults__ = shared.__kwdefaults__
     return MethodType(own, method.__self__)
 
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import Tensor
 
 from plastikit.errors import ConfigurationError, UnknownNameError
 from plastikit.train.config import TrainingConfig
@@ -29,13 +28,6 @@ def training_device(config: TrainingConfig) -> torch.device:
         )
     with tf32(is_on=config.precision == "tf32"):
         return device
-
-
-def handed(tensor: Tensor, device: torch.device) -> Tensor:
-    """Give a tensor of the CPU on a device, without waiting for what a GPU is still at work on."""
-    if device.type != "cuda":
-        return tensor.to(device)
-    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def _device(name: str) -> torch.device:

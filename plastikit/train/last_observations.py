@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
-from plastikit.train.device import handed
+from plastikit.train.rows import handed
 
 BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.int64]

@@ -12,9 +12,8 @@ from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
-from plastikit.train.device import handed
 from plastikit.train.last_observations import LastObservations
-from plastikit.train.rows import empty_rows, windows
+from plastikit.train.rows import empty_rows, handed, windows
 from plastikit.train.workers import VectorStep
 
 FloatArray = NDArray[np.float32]

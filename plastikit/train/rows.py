@@ -1,4 +1,4 @@
-"""Rows of numbers on a device, of which many are gathered at once."""
+"""Numbers on a device: how they come there, and how many of their rows are gathered at once."""
 
 from __future__ import annotations
 
@@ -8,12 +8,17 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
-from plastikit.train.device import handed
-
 
 def is_host(device: torch.device) -> bool:
     """Whether NumPy sees what lies on a device."""
     return device.type == "cpu"
+
+
+def handed(tensor: Tensor, device: torch.device) -> Tensor:
+    """Give a tensor of the CPU on a device, without waiting for what a GPU is still at work on."""
+    if device.type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def empty_rows(shape: tuple[int, int, int], device: torch.device) -> Float[Tensor, "task row number"]:

@@ -15,12 +15,13 @@ from torch import Tensor, nn
 
 from plastikit.train.compiled import compiled
 from plastikit.train.config import TrainingConfig
-from plastikit.train.device import handed, tf32, training_device
+from plastikit.train.device import tf32, training_device
 from plastikit.train.networks.architectures import build_network
 from plastikit.train.networks.blueprint import TaskNetwork
 from plastikit.train.policy import sample_action, typical_action
 from plastikit.train.randomness import torch_generator
 from plastikit.train.replay import Batch
+from plastikit.train.rows import handed
 from plastikit.train.twins import constant_twin, target_of
 
 FloatArray = NDArray[np.float32]
