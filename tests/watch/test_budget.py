@@ -122,7 +122,10 @@ def test_a_pause_is_not_made_up_for(training: Training) -> None:
 
 
 def test_a_training_under_a_budget(tmp_path: Path) -> None:
-    """On the real clock: the share is kept, a probe that was left out is NaN, and the run says its schedule."""
+    """On the real clock: the share is kept, a probe that was left out is NaN, and the run says its schedule.
+
+    A record that a loaded machine holds up takes more than its share; the training then goes on until that is paid.
+    """
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(8, 64), nn.ReLU(), nn.Linear(64, 1))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
