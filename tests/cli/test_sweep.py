@@ -77,35 +77,15 @@ def test_without_a_compiler_no_run_is_begun(tmp_path: Path, monkeypatch: pytest.
     assert list(tmp_path.iterdir()) == []
 
 
-_NEEDING = """
-from pathlib import Path
-
-import gymnasium
-from gymnasium.envs.classic_control.pendulum import PendulumEnv
-
-MODEL = Path(__file__).with_name("arm.xml")
-
-class Needing(PendulumEnv):
-    def __init__(self):
-        MODEL.read_text()
-        super().__init__()
-
-gymnasium.register("Needing-v0", entry_point=Needing)
-"""
-
-
-def test_what_fails_before_it_is_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_fails_before_it_is_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, needing: str) -> None:
     """A run whose environment this process alone knows says how to name it; one that was cut off can still go on."""
     monkeypatch.setitem(gymnasium.registry, "Mine-v0", gymnasium.envs.registration.EnvSpec("Mine-v0", PendulumEnv))
-    monkeypatch.syspath_prepend(str(tmp_path))
-    (tmp_path / "needing.py").write_text(_NEEDING)
     model, folder = tmp_path / "arm.xml", tmp_path / "sweep"
-    store = folder / "needing:Needing-v0_width-8_seed-0.zarr"
-    model.touch()
+    store = folder / f"{needing}_width-8_seed-0.zarr"
     folder.mkdir()
     network = NetworkConfig(width=8)
     config = TrainingConfig(
-        tasks="needing:Needing-v0",
+        tasks=needing,
         env_steps_per_task=600,
         actor=network,
         critic=network,
@@ -124,7 +104,7 @@ def test_what_fails_before_it_is_open(tmp_path: Path, monkeypatch: pytest.Monkey
     step = last_checkpoint(checkpoints_of(store)).step
 
     model.unlink()
-    tasks, length = "Mine-v0,needing:Needing-v0", ["--steps", "600", "--warm-up", "580"]
+    tasks, length = f"Mine-v0,{needing}", ["--steps", "600", "--warm-up", "580"]
     options = ["--tasks", tasks, "--width", "8", *SETTINGS, *length, "--jobs", "2", "--out", folder, "--json"]
     refused = call("sweep", *options)
     assert refused.exit_code == 1

@@ -148,32 +148,12 @@ def test_tasks_that_overlap_are_told_once(tmp_path: Path) -> None:
     assert line.startswith("warning: the tasks overlap: pendulum-1of2 and pendulum-1of3 are one and the same pendulum")
 
 
-_ARMED = """
-from pathlib import Path
-
-import gymnasium
-from gymnasium.envs.classic_control.pendulum import PendulumEnv
-
-MODEL = Path(__file__).with_name("arm.xml")
-
-class Armed(PendulumEnv):
-    def __init__(self):
-        MODEL.read_text()
-        super().__init__()
-
-gymnasium.register("Armed-v0", entry_point=Armed)
-"""
-
-
-def test_a_resume_that_fails_leaves_the_run_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_resume_that_fails_leaves_the_run_as_it_was(tmp_path: Path, needing: str) -> None:
     """Without its environment, its record or its settings; with them it then ends as one that was never cut off."""
-    monkeypatch.syspath_prepend(str(tmp_path))
-    (tmp_path / "armed.py").write_text(_ARMED)
     model, store, root = tmp_path / "arm.xml", tmp_path / "run.zarr", tmp_path / "run.zarr" / "zarr.json"
-    model.touch()
     network = NetworkConfig(width=8, depth=1)
     config = TrainingConfig(
-        tasks="armed:Armed-v0",
+        tasks=needing,
         env_steps_per_task=60,
         actor=network,
         critic=network,
